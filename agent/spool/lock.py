@@ -1,0 +1,41 @@
+"""One process a state directory: an advisory lock that the kernel releases when the process dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class AlreadyRunning(Exception):
+    """Another process holds the state directory."""
+
+
+class Lock:
+    """Holds `spool.lock`; the file keeps the holder's process id for people to read."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "spool.lock"
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(self._file, 32).decode("ascii", "replace").strip()
+            os.close(self._file)
+            raise AlreadyRunning(
+                f"the state directory {directory} is in use by process {holder or 'unknown'}; stop that agent, "
+                "or give this one a state_dir of its own"
+            ) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def moved(self) -> bool:
+        """Whether the file is gone from its place, so that another process could take a lock beside ours."""
+        try:
+            return os.fstat(self._file).st_ino != self.path.stat().st_ino
+        except OSError:
+            return True
+
+    def release(self) -> None:
+        """Let go; the file stays, since removing it would race with the next holder."""
+        os.close(self._file)

@@ -1,0 +1,190 @@
+"""The spool as the event loop sees it: append, fetch, settle, and wait for more.
+
+All disk work runs in one thread. A batch just appended is also kept decoded for a while, so that an exporter that
+keeps up gets it by reference and nothing is read back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from agent import codec
+from agent.ledger import Entry
+from agent.model import Batch, SeriesSet
+from agent.spool.store import NewBatch, Row, Settlement
+from agent.spool.writer import Event, Limits, SpoolStat, Writer
+
+RECENT_ITEMS = 50_000  # items of decoded batches kept for exporters that keep up
+SETS = 64  # decoded series sets kept while catching up
+
+T = TypeVar("T")
+
+
+class Chunk(Struct, frozen=True):
+    """Some batches that an exporter has not seen, oldest first, and where its cursor stands after them."""
+
+    batches: list[Batch]
+    seq: int
+    total: int
+    start: int  # the signal's item count before the first of them
+
+
+class Spool:
+    """Open it, `attach` exporters, `append`, and for each exporter `fetch` and `settle` in turn."""
+
+    def __init__(
+        self,
+        directory: Path,
+        limits: Limits | None = None,
+        *,
+        tell: Callable[[Event], None] = lambda event: None,
+        **clocks: Any,
+    ) -> None:
+        self._writer = Writer(directory, limits or Limits(), tell=tell, **clocks)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
+        self._recent: OrderedDict[int, Batch] = OrderedDict()  # by number
+        self._recent_items = 0
+        self._sets: OrderedDict[bytes, SeriesSet] = OrderedDict()
+        self._news = asyncio.Event()
+        self.progress = 0  # rises with every finished piece of work; a watchdog looks at it
+        self.waiting = 0  # pieces of work not finished
+
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        self.waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+        finally:
+            self.waiting -= 1
+            self.progress += 1
+
+    async def open(self) -> None:
+        """Open the file; raises `AlreadyRunning` when another process holds the directory."""
+        await self._run(self._writer.open)
+
+    async def attach(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Give each (exporter, signal) an account; known ones go on where they were."""
+        await self._run(self._writer.attach, list(pairs))
+
+    async def detach(self, exporter: str) -> None:
+        """Forget an exporter's account and what waits for it alone."""
+        await self._run(self._writer.detach, exporter)
+
+    async def close(self) -> None:
+        """Finish what was begun and close the file."""
+        await self._run(self._writer.close)
+        self._thread.shutdown(wait=False)
+
+    # -- in -------------------------------------------------------------------------------------------------------
+
+    async def append(self, batches: Sequence[Batch], checkpoints: Sequence[tuple[str, str, bytes]] = ()) -> None:
+        """Accept batches: when this returns they are on disk, or in the ring while the disk refuses."""
+        numbers = await asyncio.shield(self._run(self._append, list(batches), list(checkpoints)))
+        for seq, batch in zip(numbers, batches, strict=True):
+            if seq:
+                self._remember(seq, batch)
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _append(self, batches: list[Batch], checkpoints: list[tuple[str, str, bytes]]) -> list[int]:
+        return self._writer.append([encode(batch) for batch in batches], checkpoints)
+
+    def _remember(self, seq: int, batch: Batch) -> None:
+        self._recent[seq] = batch
+        self._recent_items += len(batch)
+        done = self._writer.state.done().get(batch.signal, 0)
+        while self._recent and (self._recent_items > RECENT_ITEMS or next(iter(self._recent)) <= done):
+            self._recent_items -= len(self._recent.popitem(last=False)[1])
+
+    # -- out ------------------------------------------------------------------------------------------------------
+
+    async def wait(self, exporter: str, signals: Iterable[str]) -> str:
+        """Wait until something is pending for an exporter; answers the signal."""
+        while True:
+            news = self._news
+            for signal in signals:
+                if self.pending(exporter, signal):
+                    return signal
+            await news.wait()
+
+    def pending(self, exporter: str, signal: str) -> int:
+        """Items that an exporter has not been through."""
+        state = self._writer.state
+        account = state.accounts.get(exporter, {}).get(signal)
+        return state.head(signal).items - account.items if account else 0
+
+    async def fetch(self, exporter: str, signal: str, max_items: int, *, after: Chunk | None = None) -> Chunk | None:
+        """The next batches for an exporter, up to about `max_items` items; None when nothing can be had now.
+
+        `after` reads ahead: what follows a chunk that is still on its way.
+        """
+        return await self._run(self._fetch, exporter, signal, max_items, after)
+
+    def _fetch(self, exporter: str, signal: str, max_items: int, after: Chunk | None) -> Chunk | None:
+        account = self._writer.state.accounts.get(exporter, {}).get(signal)
+        if account is None:
+            return None
+        rows = self._writer.read(exporter, signal, max_items, after.seq if after else account.seq)
+        start = after.total if after else account.items
+        batches = [batch for row in rows if (batch := self._decode(row)) is not None]
+        return Chunk(batches, rows[-1].seq, rows[-1].total, start) if rows else None
+
+    def _decode(self, row: Row) -> Batch | None:
+        if (recent := self._recent.get(row.seq)) is not None:
+            return recent
+        try:
+            series = self._series(row.digest)
+            return codec.decode_batch(row.payload, row.time_ms, series)
+        except codec.Corrupt:
+            return None
+
+    def _series(self, digest: bytes) -> SeriesSet:
+        if (found := self._sets.get(digest)) is None:
+            if (payload := self._writer.series(digest)) is None:
+                raise codec.Corrupt("its series set is missing")
+            found = self._sets[digest] = codec.decode_series(payload)
+            if len(self._sets) > SETS:
+                self._sets.popitem(last=False)
+        else:
+            self._sets.move_to_end(digest)
+        return found
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Book a verdict; when this returns the cursor has moved durably."""
+        await asyncio.shield(self._run(self._writer.settle, settlement))
+
+    def passed(self, exporter: str, chunk: Chunk) -> bool:
+        """Whether the cursor went past the start of a chunk meanwhile, because the spool gave it up."""
+        account = self._writer.state.accounts.get(exporter, {}).get(chunk.batches[0].signal if chunk.batches else "")
+        return account is not None and account.items > chunk.start
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """The ledger."""
+        return self._writer.state.entries()
+
+    @property
+    def trouble(self) -> str:
+        """Why the disk cannot be written; empty when it can."""
+        return self._writer.trouble
+
+    async def checkpoints(self, source: str) -> dict[str, bytes]:
+        """The checkpoints of a source."""
+        return await self._run(self._writer.checkpoints, source)
+
+    async def stat(self) -> SpoolStat:
+        """Sizes and ages."""
+        return await self._run(self._writer.stat)
+
+
+def encode(batch: Batch) -> NewBatch:
+    """A batch in its stored form."""
+    digest, series = codec.encode_series(batch.series, batch.values)
+    return NewBatch(batch.signal.value, batch.time_ms, len(batch), digest, series, codec.encode_batch(batch))

@@ -1,0 +1,5 @@
+"""The collectors, by kind. Resolved when first used: a collector that is not configured costs no import."""
+
+BUILTIN: dict[str, str] = {
+    "host": "collectors.host:Host",
+}

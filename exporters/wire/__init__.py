@@ -1,0 +1,1 @@
+"""Wire encoders: pure functions from batches to bytes."""
