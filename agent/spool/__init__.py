@@ -3,7 +3,7 @@
 The public face is `Spool`; `store` is its file, `salvage` opens damaged ones, `writer` is the thread's side.
 """
 
-from agent.spool.spool import Chunk, Spool
+from agent.spool.spool import Chunk, Spool, encode
 from agent.spool.store import NewBatch, RejectedBatch, Row, Settlement
 
-__all__ = ["Chunk", "NewBatch", "RejectedBatch", "Row", "Settlement", "Spool"]
+__all__ = ["Chunk", "NewBatch", "RejectedBatch", "Row", "Settlement", "Spool", "encode"]

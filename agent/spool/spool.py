@@ -81,6 +81,10 @@ class Spool:
         await self._run(self._writer.close)
         self._thread.shutdown(wait=False)
 
+    def limit(self, limits: Limits) -> None:
+        """Hold other limits from the next append on."""
+        self._writer.limits = limits
+
     # -- in -------------------------------------------------------------------------------------------------------
 
     async def append(self, batches: Sequence[Batch], checkpoints: Sequence[tuple[str, str, bytes]] = ()) -> None:
@@ -159,10 +163,10 @@ class Spool:
         """Book a verdict; when this returns the cursor has moved durably."""
         await asyncio.shield(self._run(self._writer.settle, settlement))
 
-    def passed(self, exporter: str, chunk: Chunk) -> bool:
-        """Whether the cursor went past the start of a chunk meanwhile, because the spool gave it up."""
-        account = self._writer.state.accounts.get(exporter, {}).get(chunk.batches[0].signal if chunk.batches else "")
-        return account is not None and account.items > chunk.start
+    def passed(self, exporter: str, signal: str, chunk: Chunk) -> bool:
+        """Whether the cursor no longer stands at a chunk's start, because the spool gave part of it up."""
+        account = self._writer.state.accounts.get(exporter, {}).get(signal)
+        return account is None or account.items != chunk.start
 
     # -- looking --------------------------------------------------------------------------------------------------
 

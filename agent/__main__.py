@@ -1,0 +1,5 @@
+"""`python -m agent` is `nightjar`."""
+
+from agent.cli import main
+
+main()

@@ -1,0 +1,162 @@
+"""Building what a configuration asks for, and changing from one to another by difference.
+
+New parts are built before anything is touched: a configuration whose plugins refuse their options changes nothing.
+A part whose section, and what it inherits, did not change keeps running, with its connections and its state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from agent.delivery import Delivery
+from agent.model import Collector
+from agent.pipeline import Stamper
+from agent.plugins import COLLECTORS, EXPORTERS
+from agent.runner import Runner
+from agent.selfmetrics import SelfMetrics
+from config import CollectorCommon, Config, ExporterCommon, Section
+
+if TYPE_CHECKING:
+    from agent.daemon import Daemon
+
+OWN = "nightjar"  # the collector of the agent's own state
+CLOSING = 5.0  # seconds an exporter that goes gets for the request under way
+
+
+class Refused(Exception):
+    """A plugin does not accept its options, although their types are right."""
+
+
+class Part(Struct, frozen=True):
+    """What a running part was built from; the same wish keeps the part."""
+
+    section: Section | None
+    interval: float
+    timeout: float
+    context: tuple[tuple[tuple[str, str], ...], ...] = ()
+
+
+class Assembly:
+    """The runners and deliveries at work. `group` owns the deliveries' tasks."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self.group: asyncio.TaskGroup
+        self.runners: dict[str, Runner] = {}
+        self.deliveries: dict[str, Delivery] = {}
+        self._built: dict[str, Part] = {}
+        self._sections: dict[str, Section] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def apply(self, config: Config) -> dict[str, list[str]]:
+        """Change to a configuration; answers the names of what was added, changed, removed. Raises `Refused`."""
+        wanted = {OWN: _own_part(config)} | {one.name: _part(one, config) for one in config.collectors}
+        runners = {name: self._runner(name, part) for name, part in wanted.items() if self._built.get(name) != part}
+        sections = {one.name: one for one in config.exporters}
+        deliveries = {name: self._delivery(one) for name, one in sections.items() if self._sections.get(name) != one}
+        gone = [name for name in self._built if name not in wanted]
+        lost = [name for name in self._sections if name not in sections]
+        changes = {
+            "added": [
+                name for name in (*runners, *deliveries) if name not in self._built and name not in self._sections
+            ],
+            "changed": [name for name in (*runners, *deliveries) if name in self._built or name in self._sections],
+            "removed": [*gone, *lost],
+        }
+        await self._replace_deliveries(deliveries, lost)
+        self._sections = sections
+        await self._replace_runners(runners, gone)
+        self._built = wanted
+        return changes
+
+    # -- collectors -----------------------------------------------------------------------------------------------
+
+    def _runner(self, name: str, part: Part) -> Runner:
+        context = [dict(layer) for layer in part.context]
+        return Runner(
+            name,
+            part.section.kind if part.section else OWN,
+            self._collector(part.section),
+            Stamper(name, context),
+            interval=part.interval,
+            timeout=part.timeout,
+            submit=self._daemon.pipeline.submit,
+        )
+
+    def _collector(self, section: Section | None) -> Collector:
+        if section is None:
+            return SelfMetrics(self._daemon)
+        return _construct(COLLECTORS.plugin(section.kind), section)  # type: ignore[no-any-return]  # by protocol
+
+    async def _replace_runners(self, new: dict[str, Runner], gone: list[str]) -> None:
+        old = [self.runners[name] for name in (*gone, *new) if name in self.runners]
+        self._daemon.scheduler.remove(old)
+        for runner in old:
+            await runner.close()
+            stale = runner.stamper.vanish(self._daemon.clock.now())
+            self._daemon.pipeline.submit(runner.name, stale)
+            self.runners.pop(runner.name, None)
+        self.runners.update(new)
+        self._daemon.scheduler.add(new.values())
+
+    # -- exporters ------------------------------------------------------------------------------------------------
+
+    def _delivery(self, section: Section) -> Delivery:
+        assert isinstance(section.common, ExporterCommon)  # noqa: S101  # by construction of Config
+        timeout = float(section.common.timeout)
+        exporter = _construct(EXPORTERS.plugin(section.kind), section, timeout=timeout)
+        return Delivery(section.name, exporter, self._daemon.spool)
+
+    async def _replace_deliveries(self, new: dict[str, Delivery], gone: list[str]) -> None:
+        await asyncio.gather(*(self._end(name) for name in (*gone, *new) if name in self.deliveries))
+        pairs = [(name, signal) for name, one in new.items() for signal in one.signals]
+        if pairs:
+            await self._daemon.spool.attach(pairs)
+        for name, delivery in new.items():
+            self.deliveries[name] = delivery
+            self._tasks[name] = self.group.create_task(delivery.run(), name=f"deliver {name}")
+
+    async def _end(self, name: str) -> None:
+        delivery, task = self.deliveries.pop(name), self._tasks.pop(name)
+        await delivery.finish_request(CLOSING)
+        task.cancel()
+        await asyncio.wait({task})
+        await delivery.exporter.close()
+
+    async def close(self) -> None:
+        """Stop everything; requests under way have had their time."""
+        for runner in self.runners.values():
+            await runner.close()
+        for name in list(self.deliveries):
+            task = self._tasks.pop(name)
+            task.cancel()
+            await asyncio.wait({task})
+            await self.deliveries.pop(name).exporter.close()
+
+
+def _construct(plugin: Any, section: Section, **more: Any) -> Any:
+    try:
+        return plugin(section.options, **more)
+    except (ValueError, OSError) as error:
+        raise Refused(f"{section.name}: {error}") from error
+
+
+def _part(section: Section, config: Config) -> Part:
+    assert isinstance(section.common, CollectorCommon)  # noqa: S101  # by construction of Config
+    job = getattr(COLLECTORS.plugin(section.kind), "job", section.kind)
+    layers = (section.common.labels, config.agent.labels, {"instance": config.agent.instance, "job": job})
+    interval = float(section.common.interval or config.agent.interval)
+    timeout = float(section.common.timeout or config.agent.timeout)
+    return Part(section, interval, min(timeout, interval), _frozen(layers))
+
+
+def _own_part(config: Config) -> Part:
+    layers = (config.agent.labels, {"instance": config.agent.instance, "job": OWN})
+    return Part(None, float(config.agent.interval), float(config.agent.timeout), _frozen(layers))
+
+
+def _frozen(layers: tuple[dict[str, str], ...]) -> tuple[tuple[tuple[str, str], ...], ...]:
+    return tuple(tuple(sorted(layer.items())) for layer in layers)

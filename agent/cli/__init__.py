@@ -1,0 +1,60 @@
+"""The command line. Each command lives in a module of its own and is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from agent import __version__
+
+BAD_CONFIG = 78  # EX_CONFIG of sysexits.h
+
+COMMANDS = {
+    "run": ("agent.cli.run", "Run the agent; without a file: host metrics, /metrics on 127.0.0.1:9464."),
+    "config": ("agent.cli.config", "Check, show, start or describe a configuration."),
+    "status": ("agent.cli.status", "What the running agent holds: collectors, exporters, ledger, spool."),
+    "spool": ("agent.cli.spool", "Look into the spool; verify, replay or purge it."),
+    "plugins": ("agent.cli.plugins", "Every collector and exporter; one with its options, metrics and an example."),
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands cost nothing until they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the manual."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101  # the table above says so
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=Lazy,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: nightjar run -c agent.toml",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="nightjar")
+def nightjar() -> None:
+    """Nightjar watches a host and the services on it, and never loses what it saw."""
+
+
+def main() -> None:
+    """The entry point. A closed pipe (`nightjar … | head`) is no error worth words."""
+    try:
+        nightjar()
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,48 @@
+"""Asking the running agent, over the unix socket in its state directory."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from config import Config
+
+SOCKET = "nightjar.sock"
+
+
+class NotRunning(Exception):
+    """No agent answers."""
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a unix socket; `asyncio` and an HTTP library would cost more than the answer."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=30)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def ask(config: Config, path: str, method: str = "GET") -> Any:
+    """The agent's JSON answer; raises `NotRunning`."""
+    where = Path(config.agent.state_dir) / SOCKET
+    connection = _Connection(where)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return orjson.loads(response.read())
+    except PermissionError as error:
+        raise NotRunning(f"{where} may not be opened by this user; try as the agent's user, or root") from error
+    except (OSError, http.client.HTTPException, orjson.JSONDecodeError) as error:
+        raise NotRunning(f"no agent answers on {where} ({error}); start one with `nightjar run`") from error
+    finally:
+        connection.close()

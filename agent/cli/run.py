@@ -1,0 +1,77 @@
+"""`nightjar run`: the daemon."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from agent.cli import options
+from config import Config, environment
+
+
+@click.command(epilog="Example: nightjar run -c agent.toml")
+@options.config_option
+@click.option("--summary/--no-summary", default=None, help="The live summary; default: on a terminal, without a file.")
+def run(file: str | None, summary: bool | None) -> None:
+    """Run until SIGTERM or SIGINT. SIGHUP reads the configuration again.
+
+    Without a file: host metrics every 15 seconds, served on http://127.0.0.1:9464/metrics.
+    """
+    config = options.read(file)
+    from agent import logs
+
+    if summary is None:
+        summary = sys.stdout.isatty() and not config.files
+    level = "warning" if summary and config.agent.log_level == "info" else config.agent.log_level
+    logs.configure(level, config.agent.log_format, color=not environment.no_color())
+    sys.exit(_run(config, file, summary))
+
+
+def _run(config: Config, file: str | None, summary: bool) -> int:
+    import asyncio
+
+    import uvloop
+
+    from agent.assembly import Refused
+    from agent.spool.lock import AlreadyRunning
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config, file, summary))
+    except (ExceptionGroup, Refused, AlreadyRunning, OSError) as error:
+        for cause in (causes := _leaves(error)):
+            if isinstance(cause, Refused | AlreadyRunning):
+                options.refuse(cause)
+        if not all(isinstance(cause, OSError) for cause in causes):
+            raise  # a defect of ours ends loudly
+        click.echo(f"nightjar: {causes[0]}", err=True)
+        return 1
+    return 0
+
+
+def _leaves(error: Exception) -> list[Exception]:
+    if isinstance(error, ExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [error]
+
+
+async def _serve(config: Config, file: str | None, summary: bool) -> None:
+    import asyncio
+
+    from agent.daemon import Daemon
+    from agent.plugins import COLLECTORS, EXPORTERS
+    from config import find_file, load
+
+    daemon = Daemon(config, lambda: load(find_file(file), collectors=COLLECTORS, exporters=EXPORTERS))
+    if not summary:
+        await daemon.run()
+        return
+    from agent.cli.summary import show
+
+    shown = asyncio.create_task(show(daemon))
+    try:
+        await daemon.run()
+    finally:
+        shown.cancel()
+        await asyncio.wait({shown})

@@ -1,0 +1,80 @@
+"""`nightjar status`: what the running agent says of itself."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from agent.cli import options
+from agent.cli.admin import NotRunning, ask
+
+
+@click.command(epilog="Example: nightjar status --json")
+@options.config_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with a stable shape.")
+def status(file: str | None, as_json: bool) -> None:
+    """Show what the running agent holds. Exit 0 when it is ready, 1 when it is not or does not run."""
+    config = options.read(file)
+    try:
+        found = ask(config, "/api/status")
+    except NotRunning as error:
+        click.echo(f"nightjar: {error}", err=True)
+        sys.exit(1)
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(found)
+    sys.exit(0 if found["ready"] else 1)
+
+
+def _print(found: dict[str, Any]) -> None:
+    console = options.console()
+    state = "[green]ready[/]" if found["ready"] else "[red]not ready[/]"
+    console.print(
+        f"[bold]Nightjar {found['version']}[/] on {found['instance']}, up "
+        f"{options.ago(found['uptime_seconds'])}: {state}"
+    )
+    for reason in found["reasons"]:
+        console.print(f"  {reason}", markup=False)
+    console.print(_collectors(found))
+    if found["ledger"]:
+        console.print(_ledger(found))
+    spool = found["spool"]
+    console.print(
+        f"spool {spool['path']}: {options.size(spool['bytes'])} of {options.size(spool['max_bytes'])}, "
+        f"{spool['batches']} batches",
+        markup=False,
+    )
+
+
+def _collectors(found: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table("collector", "kind", "outcome", "series", "took", "last success", box=None, pad_edge=False)
+    for one in found["collectors"]:
+        last = f"{options.ago(time.time() - one['last_success'])} ago" if one["last_success"] else "never"
+        took = f"{one['duration_seconds'] * 1000:.1f} ms"
+        table.add_row(one["name"], one["kind"], one["outcome"] or "waiting", str(one["series"]), took, last)
+    return table
+
+
+def _ledger(found: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        "exporter", "signal", "accepted", "delivered", "pending", "dropped", "rejected", box=None, pad_edge=False
+    )
+    for one in found["ledger"]:
+        name = one["exporter"] if one["configured"] else f"{one['exporter']} (not configured)"
+        numbers = [str(one[key]) for key in ("accepted", "delivered", "pending")]
+        table.add_row(name, one["signal"], *numbers, _book(one["dropped"]), _book(one["rejected"]))
+    return table
+
+
+def _book(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "0"

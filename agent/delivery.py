@@ -1,0 +1,316 @@
+"""Delivery: one task an exporter takes what is pending, in order, until the destination has given its verdict on it.
+
+What an answer means is the exporter's to say (`Retry`, `Rejected`, `TooLarge`, `Reencode`); what follows from it is
+decided here, once for all destinations:
+
+* retried for ever, with full jitter between 1 s and 60 s, or as long as the server asks (at most five minutes); the
+  limits of the spool are the only end;
+* refused credentials wait longer, and turn readiness red;
+* too large: halved and sent again;
+* rejected: bisected until the poison stands alone, which goes to the dead letters with the server's words. Series
+  that were poison are sent apart for a while, so that they do not cost a bisection every round.
+
+One request is under way at a time, so the order within a series is kept; the next chunk is read and encoded meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+from msgspec import Struct, field
+
+from agent import spool as spools
+from agent.histogram import Observations
+from agent.model import Batch, Delivered, Exporter, Reencode, Rejected, Request, Retry, TooLarge
+from agent.spool import Chunk, RejectedBatch, Settlement, Spool
+
+BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
+RETRY_AFTER_MOST = 300.0
+AUTH_RETRY = 60.0
+REENCODE_MOST = 3  # an exporter that keeps changing its mind is retried like a failing one
+
+log = structlog.get_logger("delivery")
+
+
+class Verdict(Struct):
+    """What became of the items of a chunk so far."""
+
+    delivered: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    partial: dict[str, int] = field(default_factory=dict)
+    rejected: list[RejectedBatch] = field(default_factory=list)
+
+
+class Abandoned(Exception):
+    """The spool gave up the chunk under way; nothing is left to deliver of it."""
+
+
+def backoff(attempt: int, *, draw: Callable[[], float] = random.random) -> float:
+    """Seconds to wait before attempt number `attempt` + 1: full jitter under an exponential ceiling, never under a
+    tenth of a second.
+    """
+    return max(0.1, draw() * min(BACKOFF_MOST, BACKOFF_FIRST * 2.0 ** min(attempt, 10)))
+
+
+class Delivery:
+    """Everything between the spool and one exporter. `run` does not end."""
+
+    def __init__(
+        self,
+        name: str,
+        exporter: Exporter,
+        spool: Spool,
+        *,
+        wall: Callable[[], float] = time.time,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.name, self.exporter, self._spool = name, exporter, spool
+        self._wall, self._draw = wall, draw
+        self.signals = [signal.value for signal in exporter.signals]
+        self.requests: dict[str, int] = {}
+        self.retries = 0
+        self.failures = 0  # in a row
+        self.error = ""
+        self.auth_failed = False
+        self.last_ok = 0.0
+        self.latency = Observations((0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400))
+        self.progress = 0
+        self.sending_since = 0.0  # monotonic; 0 when no request is under way
+        self._suspects: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()  # no request under way
+        self._idle.set()
+        self._drained = asyncio.Event()  # nothing pending
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        ahead: dict[str, asyncio.Task[Chunk | None]] = {}
+        try:
+            while True:
+                if not any(self._spool.pending(self.name, signal) for signal in self.signals):
+                    self._drained.set()
+                signal = await self._spool.wait(self.name, self.signals)
+                self._drained.clear()
+                chunk = await (ahead.pop(signal, None) or self._fetch(signal, None))
+                if chunk is None:
+                    await asyncio.sleep(1.0)  # the disk cannot be read now
+                elif not self._spool.passed(self.name, signal, chunk):
+                    if self._spool.pending(self.name, signal) > chunk.total - chunk.start:
+                        ahead[signal] = self._fetch(signal, chunk)
+                    await self._deliver(signal, chunk)
+        finally:
+            for task in ahead.values():
+                task.cancel()
+
+    def _fetch(self, signal: str, after: Chunk | None) -> asyncio.Task[Chunk | None]:
+        work = self._spool.fetch(self.name, signal, self.exporter.max_items, after=after)
+        return asyncio.create_task(work, name=f"read for {self.name}")
+
+    async def _deliver(self, signal: str, chunk: Chunk) -> None:
+        verdict = Verdict()
+        try:
+            for part in self._apart(chunk.batches):
+                await self._offer(part, verdict, lambda: self._spool.passed(self.name, signal, chunk))
+        except Abandoned:
+            return
+        now = self._wall()
+        for batch in chunk.batches:
+            self.latency.observe(max(0.0, now - batch.time_ms / 1000), len(batch))
+        await self._spool.settle(
+            Settlement(
+                self.name,
+                signal,
+                chunk.seq,
+                chunk.total,
+                delivered=verdict.delivered,
+                dropped=verdict.dropped,
+                rejected=tuple(verdict.rejected),
+                partial=verdict.partial,
+            )
+        )
+        self.progress += 1
+
+    # -- one part of a chunk --------------------------------------------------------------------------------------
+
+    async def _offer(self, batches: Sequence[Batch], verdict: Verdict, gone: Callable[[], bool]) -> None:
+        """Get a verdict on these batches, whatever it takes."""
+        items = sum(map(len, batches))
+        try:
+            answer = await self._until_answered(batches, gone)
+        except TooLarge as error:
+            if items == 1:
+                self._reject(batches[0], Rejected(str(error), reason="too_large"), verdict)
+                return
+            for half in _halves(batches):
+                await self._offer(half, verdict, gone)
+        except Rejected as error:
+            if items == 1 or error.whole:
+                for batch in batches:
+                    self._reject(batch, error, verdict)
+                return
+            for half in _halves(batches):
+                await self._offer(half, verdict, gone)
+        else:
+            refused = min(sum(answer.rejected.values()), items)
+            verdict.delivered += items - refused
+            for reason, count in answer.rejected.items():
+                verdict.partial[reason] = verdict.partial.get(reason, 0) + count
+
+    async def _until_answered(self, batches: Sequence[Batch], gone: Callable[[], bool]) -> Delivered:
+        """Send until there is an answer other than "later"; raises `TooLarge`, `Rejected` or `Abandoned`."""
+        attempt = reencoded = 0
+        while True:
+            if gone():
+                raise Abandoned
+            try:
+                answer = await self._send(self._encode(batches))
+            except Reencode as change:
+                reencoded += 1
+                log.info("encoding changed", exporter=self.name, reason=str(change))
+                if reencoded <= REENCODE_MOST:
+                    continue
+                await self._wait(attempt, Retry(str(change), kind="encoding"))
+            except Retry as later:
+                await self._wait(attempt, later)
+            else:
+                self._worked()
+                return answer
+            attempt += 1
+
+    def _encode(self, batches: Sequence[Batch]) -> Request:
+        """The request; a batch that cannot be encoded is a rejected one, not the end of delivery."""
+        try:
+            return self.exporter.encode(batches)
+        except Exception as error:  # a plugin's defect must not stop everything behind this batch
+            raise Rejected(f"{type(error).__name__}: {error}", reason="encode") from error
+
+    async def _send(self, request: Request) -> Delivered:
+        self.sending_since = time.monotonic()
+        self._idle.clear()
+        try:
+            answer = await self.exporter.send(request)
+        except (Retry, Rejected, TooLarge, Reencode) as verdict:
+            self._count(getattr(verdict, "kind", None) or getattr(verdict, "reason", None) or type(verdict).__name__)
+            raise
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._count("defect")
+            log.exception("the exporter failed in a way it should not", exporter=self.name)
+            raise Retry(f"{type(error).__name__}: {error}", kind="defect") from error
+        finally:
+            self.sending_since = 0.0
+            self._idle.set()
+        self._count("ok")
+        return answer
+
+    def _count(self, kind: str) -> None:
+        self.requests[kind.lower()] = self.requests.get(kind.lower(), 0) + 1
+
+    def _worked(self) -> None:
+        self.last_ok = self._wall()
+        self.progress += 1
+        if self.failures:
+            log.info("delivering again", exporter=self.name, after_failures=self.failures)
+        self.failures, self.error, self.auth_failed = 0, "", False
+
+    async def _wait(self, attempt: int, later: Retry) -> None:
+        """Wait before the next attempt; `hurry` ends the wait."""
+        pause = backoff(attempt, draw=self._draw)
+        if later.auth:
+            pause = max(pause, AUTH_RETRY * (0.5 + self._draw() / 2))
+        if later.after is not None:
+            pause = min(max(later.after, pause), RETRY_AFTER_MOST)
+        if not self.failures or later.auth is not self.auth_failed:
+            log.warning(
+                "delivery failed; the data waits in the spool",
+                exporter=self.name,
+                error=str(later),
+                retry_in_s=round(pause, 1),
+            )
+        self.failures += 1
+        self.retries += 1
+        self.error, self.auth_failed = str(later), later.auth
+        self.progress += 1
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+
+    async def finish_request(self, seconds: float) -> None:
+        """Wait until no request is under way, so long at most; its verdict is then booked, or taken anew."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+
+    async def drain(self) -> None:
+        """Wait until nothing is pending."""
+        while any(self._spool.pending(self.name, signal) for signal in self.signals):
+            self._drained.clear()
+            await self._drained.wait()
+
+    def hurry(self) -> None:
+        """Try again now instead of after the backoff."""
+        self._wake.set()
+
+    # -- poison ---------------------------------------------------------------------------------------------------
+
+    def _reject(self, batch: Batch, error: Rejected, verdict: Verdict) -> None:
+        stored = spools.encode(batch)
+        if not any(one.reason == error.reason for one in verdict.rejected):
+            log.warning(
+                "the destination refused data for good; it is kept with the dead letters",
+                exporter=self.name,
+                reason=error.reason,
+                answer=str(error)[:300],
+            )
+        verdict.rejected.append(
+            RejectedBatch(
+                self.name,
+                stored.signal,
+                batch.time_ms,
+                len(batch),
+                error.reason,
+                str(error),
+                stored.series,
+                stored.payload,
+            )
+        )
+        if len(batch) == 1 and len(self._suspects) < 1_000:
+            series = batch.series.series[0]
+            self._suspects[series.name, series.labels] = time.monotonic() + 3600
+
+    def _apart(self, batches: list[Batch]) -> list[list[Batch]]:
+        """The batches, with series that were poison lately in a part of their own at the end."""
+        if not self._suspects:
+            return [batches]
+        now = time.monotonic()
+        self._suspects = {key: until for key, until in self._suspects.items() if until > now}
+        clean: list[Batch] = []
+        apart: list[Batch] = []
+        for batch in batches:
+            bad = [at for at, one in enumerate(batch.series.series) if (one.name, one.labels) in self._suspects]
+            clean.extend(_without(batch, bad))
+            apart.extend(batch.slice(at, at + 1) for at in bad)
+        return [part for part in (clean, apart) if part]
+
+
+def _without(batch: Batch, positions: list[int]) -> list[Batch]:
+    """The batch in slices that leave out some positions."""
+    edges = [-1, *positions, len(batch)]
+    return [batch.slice(left + 1, right) for left, right in itertools.pairwise(edges) if right > left + 1]
+
+
+def _halves(batches: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]:
+    """Two halves of some batches, in order; a single batch is cut in two."""
+    if len(batches) > 1:
+        middle = len(batches) // 2
+        return list(batches[:middle]), list(batches[middle:])
+    middle = len(batches[0]) // 2
+    return [batches[0].slice(0, middle)], [batches[0].slice(middle, len(batches[0]))]

@@ -1,0 +1,237 @@
+"""The agent's HTTP endpoints: `/metrics`, `/livez`, `/readyz`, `/api/health/*`, `/api/status`.
+
+Served on `agent.listen` (loopback unless told otherwise) and, for `nightjar status` and `nightjar spool`, on a
+unix socket in the state directory that only the agent's own user can open. Answers come from the last round; nothing
+is collected because somebody asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import ssl
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from agent import __version__, health, verdicts
+from agent.exposition import CONTENT_TYPES, Exposition, negotiate
+from agent.spoolapi import spool_routes
+from config import AgentOptions, Secret
+
+if TYPE_CHECKING:
+    from agent.daemon import Daemon
+
+log = structlog.get_logger("endpoints")
+
+
+class Endpoints:
+    """The servers. `start` may be called again with other options; an address that did not change stays open."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._exposition = Exposition()
+        self._runner: web.AppRunner | None = None
+        self._admin: web.AppRunner | None = None
+        self._options: tuple[object, ...] = ()
+
+    async def start(self, options: AgentOptions, socket: Path) -> None:
+        """Listen. Raises OSError when the address cannot be had; the old one is then served again."""
+        if self._admin is None:
+            await self._start_admin(socket)
+        wish = (options.listen, options.token, options.cert_file, options.key_file, options.client_ca_file)
+        if wish == self._options:
+            return
+        context = _tls(options)
+        old, self._runner = self._runner, None
+        address = options.address
+        if old is not None:
+            await old.cleanup()
+        if address is not None:
+            runner = await _runner(self._application(options.token))
+            site = web.TCPSite(runner, address[0] or None, address[1], ssl_context=context, backlog=64)
+            try:
+                await site.start()
+            except OSError as error:
+                await runner.cleanup()
+                raise OSError(f"cannot listen on {options.listen}: {error.strerror or error}") from error
+            self._runner = runner
+        self._options = wish
+
+    async def _start_admin(self, socket: Path) -> None:
+        self._admin = await _runner(self._application(None, admin=True))
+        try:
+            _clear(socket)
+            await web.UnixSite(self._admin, str(socket)).start()
+        except OSError as error:
+            log.warning("no socket for `nightjar status`", path=str(socket), error=str(error))
+
+    @property
+    def port(self) -> int | None:
+        """The port in use, for those who asked for port 0."""
+        addresses = self._runner.addresses if self._runner is not None else []
+        return addresses[0][1] if addresses else None
+
+    async def close(self) -> None:
+        """Stop listening."""
+        for runner in (self._runner, self._admin):
+            if runner is not None:
+                await runner.cleanup()
+        self._runner = self._admin = None
+
+    def _application(self, token: Secret | None, *, admin: bool = False) -> web.Application:
+        application = web.Application(middlewares=[_guard(token)] if token is not None else [])
+        application.router.add_get("/", self._index)
+        application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/livez", self._livez)
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/api/status", self._status)
+        application.router.add_get("/api/health/{subject}", self._health)
+        if admin:
+            application.router.add_routes(spool_routes(self._daemon.spool))
+            application.router.add_post("/api/reload", self._reload)
+        return application
+
+    # -- answers --------------------------------------------------------------------------------------------------
+
+    async def _index(self, request: web.Request) -> web.Response:
+        paths = ("/metrics", "/livez", "/readyz", "/api/status", "/api/health/system")
+        links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in paths)
+        return web.Response(
+            text=f"<title>Nightjar</title><h1>Nightjar {__version__}</h1><ul>{links}</ul>", content_type="text/html"
+        )
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        style = negotiate(request.headers.get("Accept", ""))
+        body = self._exposition.render(list(self._daemon.pipeline.latest.values()), style)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPES[style]})
+
+    async def _livez(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        daemon = self._daemon
+        reasons = health.unready(daemon.spool, daemon.deliveries.values(), daemon.runners.values())
+        return web.Response(text="\n".join(reasons or ["ok"]) + "\n", status=503 if reasons else 200)
+
+    async def _health(self, request: web.Request) -> web.Response:
+        subject = request.match_info["subject"]
+        if subject not in verdicts.SUBJECTS:
+            return _json({"error": f"no such subject; there are {', '.join(verdicts.SUBJECTS)}"}, status=404)
+        return _json(verdicts.report(subject, self._daemon.runners, self._daemon.pipeline.latest, time.time()))
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return _json(await status(self._daemon))
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        faults = await self._daemon.reload()
+        return _json({"ok": not faults, "faults": faults.splitlines()}, status=422 if faults else 200)
+
+
+def _clear(socket: Path) -> None:
+    """Remove what a killed agent left behind; the state directory's mode keeps others from the new one."""
+    with contextlib.suppress(FileNotFoundError):
+        socket.unlink()
+
+
+async def status(daemon: Daemon) -> dict[str, Any]:
+    """What `nightjar status` prints."""
+    runners, deliveries, spool = daemon.runners, daemon.deliveries, daemon.spool
+    stat = await spool.stat()
+    return {
+        "version": __version__,
+        "started": daemon.started,
+        "uptime_seconds": round(time.time() - daemon.started, 1),
+        "instance": daemon.config.agent.instance,
+        "files": list(daemon.config.files),
+        "listen": daemon.config.agent.listen,
+        "ready": not (reasons := health.unready(spool, deliveries.values(), runners.values())),
+        "reasons": reasons,
+        "collectors": [
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "outcome": one.outcome,
+                "error": one.error,
+                "series": one.stamper.series,
+                "interval_seconds": one.interval,
+                "duration_seconds": round(one.duration, 6),
+                "last_success": one.last_ok_ms / 1000,
+                "missed_ticks": one.missed,
+                "rounds": dict(one.rounds),
+            }
+            for one in runners.values()
+        ],
+        "exporters": [
+            {
+                "name": one.name,
+                "error": one.error,
+                "failures_in_a_row": one.failures,
+                "last_success": one.last_ok,
+                "requests": dict(one.requests),
+            }
+            for one in deliveries.values()
+        ],
+        "ledger": [
+            {
+                "exporter": entry.exporter,
+                "configured": entry.exporter in deliveries,
+                "signal": entry.signal,
+                "accepted": entry.accepted,
+                "delivered": entry.delivered,
+                "pending": entry.pending,
+                "dropped": entry.dropped,
+                "rejected": entry.rejected,
+                "balanced": entry.balanced,
+            }
+            for entry in spool.entries()
+        ],
+        "spool": {
+            "path": stat.path,
+            "bytes": stat.bytes,
+            "max_bytes": int(daemon.config.spool.max_size),
+            "batches": stat.batches,
+            "oldest": stat.oldest_ms / 1000,
+            "salvages": stat.salvages,
+            "trouble": stat.trouble,
+        },
+    }
+
+
+def _guard(token: Secret) -> Middleware:
+    """Ask for the bearer token everywhere but on `/livez`, which says nothing."""
+    expected = f"Bearer {token.reveal()}".encode()
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").encode("utf-8", "replace")
+        if request.path != "/livez" and not hmac.compare_digest(given, expected):
+            return web.Response(status=401, text="a bearer token is needed\n", headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+
+    return guard
+
+
+def _tls(options: AgentOptions) -> ssl.SSLContext | None:
+    if options.cert_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=options.client_ca_file)
+    context.load_cert_chain(options.cert_file, options.key_file)
+    if options.client_ca_file is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+async def _runner(application: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    return runner
+
+
+def _json(document: object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")

@@ -1,0 +1,83 @@
+"""Whether the agent makes progress: what feeds the watchdog, and what `/readyz` answers.
+
+Alive is about this process: the loop turns, the spool's thread finishes its work, deliveries come back with an
+answer, whatever the answer is. Ready is about its purpose: collectors succeed, destinations take what they are sent,
+and the disk is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from agent.delivery import Delivery
+from agent.runner import Runner
+from agent.spool import Spool
+
+STUCK = 60.0  # seconds without progress while there is work, beyond what the work's own limits allow
+BEHIND = 300.0  # seconds that the oldest undelivered item may wait before readiness says so
+
+
+class Progress:
+    """Remembers when each counter last moved while there was work."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def idle_for(self, name: str, counter: int, working: bool) -> float:
+        """Seconds since `counter` last moved; 0 while there is no work."""
+        now = self._monotonic()
+        before = self._seen.get(name)
+        if before is None or before[0] != counter or not working:
+            self._seen[name] = (counter, now)
+            return 0.0
+        return now - before[1]
+
+    def stuck(self, spool: Spool, deliveries: Iterable[Delivery], runners: Iterable[Runner]) -> list[str]:
+        """What should have moved and did not; empty when the process is alive.
+
+        A delivery moves when a request is answered or its time limit ends it, and while it waits to try again.
+        """
+        found = []
+        if self.idle_for("spool", spool.progress, spool.waiting > 0) > STUCK:
+            found.append("the spool's thread does not finish its work")
+        for delivery in deliveries:
+            limit = STUCK + getattr(delivery.exporter, "timeout", 30.0)
+            if self.idle_for(f"exporter {delivery.name}", delivery.progress, delivery.sending_since > 0) > limit:
+                found.append(f"exporter {delivery.name} is stuck in a request")
+        if scheduled := list(runners):
+            rounds = sum(sum(runner.rounds.values()) + runner.missed for runner in scheduled)
+            patience = STUCK + 2 * min(runner.interval for runner in scheduled)
+            if self.idle_for("scheduler", rounds, True) > patience:
+                found.append("no collector has had a round")
+        return found
+
+
+def unready(
+    spool: Spool, deliveries: Iterable[Delivery], runners: Iterable[Runner], *, wall: Callable[[], float] = time.time
+) -> list[str]:
+    """Why the agent does not do its duty; empty when it does."""
+    reasons = []
+    if spool.trouble:
+        reasons.append(f"spool: the disk cannot be written ({spool.trouble}); data is kept in memory")
+    for runner in runners:
+        if runner.outcome in ("error", "timeout"):
+            reasons.append(f"collector {runner.name}: {runner.outcome}: {runner.error}")
+        elif runner.outcome is None:
+            reasons.append(f"collector {runner.name}: has not had a round yet")
+    for delivery in deliveries:
+        reasons.extend(_exporter(spool, delivery, wall()))
+    return reasons
+
+
+def _exporter(spool: Spool, delivery: Delivery, now: float) -> list[str]:
+    if delivery.auth_failed:
+        return [f"exporter {delivery.name}: refuses the credentials: {delivery.error}"]
+    if not any(spool.pending(delivery.name, signal) for signal in delivery.signals):
+        return []
+    if delivery.failures and not delivery.last_ok:
+        return [f"exporter {delivery.name}: nothing delivered yet: {delivery.error}"]
+    if delivery.failures and now - delivery.last_ok > BEHIND:
+        return [f"exporter {delivery.name}: nothing delivered for {now - delivery.last_ok:.0f} s: {delivery.error}"]
+    return []

@@ -1,0 +1,169 @@
+"""What the agent says about itself, as `nightjar_*` and `process_*`, on the same road as everything it collects."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from agent import __version__
+from agent.delivery import Delivery
+from agent.histogram import Observations
+from agent.model import Sample, counter, gauge, histogram
+from agent.runner import Runner
+from agent.spool import Spool
+
+INFO = gauge("nightjar_build_info", "The agent's version, always 1.", "version", "python")
+DURATION = gauge("nightjar_collector_duration_seconds", "Duration of the last round.", "collector")
+ROUNDS = counter("nightjar_collector_rounds_total", "Rounds by outcome.", "collector", "outcome")
+LAST_OK = gauge("nightjar_collector_last_success_timestamp_seconds", "Time of the last good round.", "collector")
+MISSED = counter("nightjar_collector_missed_ticks_total", "Ticks missed because a round was under way.", "collector")
+SERIES = gauge("nightjar_collector_series", "Series in the last round.", "collector")
+DUPLICATES = counter(
+    "nightjar_collector_duplicate_samples_total", "Samples left out because their series came twice.", "collector"
+)
+OVERFLOW = gauge("nightjar_collector_overflowed_series", "Series folded because of the cap.", "collector")
+ACCEPTED = counter("nightjar_exporter_accepted_items_total", "Items taken into the spool.", "exporter", "signal")
+DELIVERED = counter("nightjar_exporter_delivered_items_total", "Items that were taken.", "exporter", "signal")
+DROPPED = counter("nightjar_exporter_dropped_items_total", "Items given up, by reason.", "exporter", "signal", "reason")
+REJECTED = counter(
+    "nightjar_exporter_rejected_items_total", "Items refused for good, by reason.", "exporter", "signal", "reason"
+)
+PENDING = gauge("nightjar_exporter_pending_items", "Items that wait.", "exporter", "signal")
+REQUESTS = counter("nightjar_exporter_requests_total", "Requests by class of answer.", "exporter", "class")
+RETRIES = counter("nightjar_exporter_retries_total", "Attempts that will be repeated.", "exporter")
+OLDEST = gauge("nightjar_exporter_oldest_pending_seconds", "Age of the last delivery while items wait.", "exporter")
+LATENCY = histogram("nightjar_exporter_latency_seconds", "From the tick to the receiver's yes, by item.", "exporter")
+SPOOL_BYTES = gauge("nightjar_spool_bytes", "Bytes of the spool's files.")
+SPOOL_BATCHES = gauge("nightjar_spool_batches", "Batches in the spool.")
+SPOOL_OLDEST = gauge("nightjar_spool_oldest_timestamp_seconds", "When the oldest batch was stored; 0: none.")
+SPOOL_OK = gauge("nightjar_spool_writable", "Whether the disk takes what is written.")
+SALVAGED = counter("nightjar_spool_salvages_total", "Damaged spool files set aside and salvaged since start.")
+CLOCK_STEPS = counter("nightjar_clock_steps_total", "Jumps of the clock back beyond five minutes.")
+LAG = histogram("nightjar_event_loop_lag_seconds", "How late the event loop ran a timer.")
+RELOAD_OK = gauge("nightjar_config_last_reload_successful", "Whether the last reload was taken.")
+RELOAD_TIME = gauge("nightjar_config_last_reload_success_timestamp_seconds", "Time of the last good (re)load.")
+RELOADS = counter("nightjar_config_reloads_total", "Reloads by outcome.", "outcome")
+CPU = counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.")
+RSS = gauge("process_resident_memory_bytes", "Resident memory size in bytes.")
+VIRTUAL = gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.")
+FDS = gauge("process_open_fds", "Number of open file descriptors.")
+MAX_FDS = gauge("process_max_fds", "Maximum number of open file descriptors.")
+STARTED = gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.")
+
+
+class Watched(Protocol):
+    """What the daemon lends to its own collector."""
+
+    spool: Spool
+    lag: Observations
+    started: float
+    reloads: dict[str, int]
+    reload_ok: bool
+    reload_time: float
+
+    @property
+    def runners(self) -> dict[str, Runner]:
+        """The collectors at work."""
+        ...
+
+    @property
+    def deliveries(self) -> dict[str, Delivery]:
+        """The exporters at work."""
+        ...
+
+    @property
+    def clock_steps(self) -> int:
+        """Jumps of the clock back that were followed."""
+        ...
+
+
+class SelfMetrics:
+    """The collector of the agent's own state."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+        self.counters_since = watched.started
+
+    async def collect(self) -> Iterable[Sample]:
+        """One round."""
+        watched = self._watched
+        stat = await watched.spool.stat()
+        return [
+            INFO(1.0, __version__, sys.version.split()[0]),
+            *(sample for runner in watched.runners.values() for sample in _runner(runner)),
+            *_ledger(watched.spool),
+            *(sample for delivery in watched.deliveries.values() for sample in _delivery(delivery, watched.spool)),
+            SPOOL_BYTES(float(stat.bytes)),
+            SPOOL_BATCHES(float(stat.batches)),
+            SPOOL_OLDEST(stat.oldest_ms / 1000),
+            SPOOL_OK(0.0 if stat.trouble else 1.0),
+            SALVAGED(float(stat.salvages)),
+            CLOCK_STEPS(float(watched.clock_steps)),
+            LAG(watched.lag.snapshot()),
+            RELOAD_OK(1.0 if watched.reload_ok else 0.0),
+            RELOAD_TIME(watched.reload_time),
+            *(RELOADS(float(count), outcome) for outcome, count in watched.reloads.items()),
+            *_process(watched.started),
+        ]
+
+
+def _runner(runner: Runner) -> Iterator[Sample]:
+    name, stamper = runner.name, runner.stamper
+    yield DURATION(runner.duration, name)
+    for outcome, count in runner.rounds.items():
+        yield ROUNDS(float(count), name, outcome)
+    yield LAST_OK(runner.last_ok_ms / 1000, name)
+    yield MISSED(float(runner.missed), name)
+    yield SERIES(float(stamper.series), name)
+    yield DUPLICATES(float(stamper.duplicates), name)
+    yield OVERFLOW(float(stamper.overflowed), name)
+
+
+def _ledger(spool: Spool) -> Iterator[Sample]:
+    for entry in spool.entries():
+        at = (entry.exporter, entry.signal)
+        yield ACCEPTED(float(entry.accepted), *at)
+        yield DELIVERED(float(entry.delivered), *at)
+        yield PENDING(float(entry.pending), *at)
+        for family, book in ((DROPPED, entry.dropped), (REJECTED, entry.rejected)):
+            for reason, count in book.items():
+                yield family(float(count), *at, reason)
+
+
+def _delivery(delivery: Delivery, spool: Spool) -> Iterator[Sample]:
+    name = delivery.name
+    for kind, count in delivery.requests.items():
+        yield REQUESTS(float(count), name, kind)
+    yield RETRIES(float(delivery.retries), name)
+    waits = any(spool.pending(name, signal) for signal in delivery.signals)
+    yield OLDEST(max(0.0, time.time() - delivery.last_ok) if waits and delivery.last_ok else 0.0, name)
+    yield LATENCY(delivery.latency.snapshot(), name)
+
+
+def _process(started: float) -> Iterator[Sample]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    yield CPU(usage.ru_utime + usage.ru_stime)
+    resident, virtual = memory()
+    yield RSS(float(resident))
+    if virtual:
+        yield VIRTUAL(float(virtual))
+    if os.path.isdir("/proc/self/fd"):
+        yield FDS(float(len(os.listdir("/proc/self/fd"))))
+    yield MAX_FDS(float(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+    yield STARTED(started)
+
+
+def memory() -> tuple[int, int]:
+    """(resident, virtual) bytes of this process; virtual is 0 where /proc is missing."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            virtual, resident = file.read().split()[:2]
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return (peak if sys.platform == "darwin" else peak * 1024), 0
+    page = resource.getpagesize()
+    return int(resident) * page, int(virtual) * page
