@@ -14,7 +14,7 @@ from msgspec import Struct
 from agent.delivery import Delivery
 from agent.model import Collector
 from agent.pipeline import Stamper
-from agent.plugins import COLLECTORS, EXPORTERS
+from agent.plugins import COLLECTORS, EXPORTERS, Plugins
 from agent.runner import Runner
 from agent.selfmetrics import SelfMetrics
 from config import CollectorCommon, Config, ExporterCommon, Section
@@ -89,7 +89,7 @@ class Assembly:
     def _collector(self, section: Section | None) -> Collector:
         if section is None:
             return SelfMetrics(self._daemon)
-        return _construct(COLLECTORS.plugin(section.kind), section)  # type: ignore[no-any-return]  # by protocol
+        return build(COLLECTORS, section)  # type: ignore[no-any-return]  # by protocol
 
     async def _replace_runners(self, new: dict[str, Runner], gone: list[str]) -> None:
         old = [self.runners[name] for name in (*gone, *new) if name in self.runners]
@@ -107,7 +107,7 @@ class Assembly:
     def _delivery(self, section: Section) -> Delivery:
         assert isinstance(section.common, ExporterCommon)  # noqa: S101  # by construction of Config
         timeout = float(section.common.timeout)
-        exporter = _construct(EXPORTERS.plugin(section.kind), section, timeout=timeout)
+        exporter = build(EXPORTERS, section, timeout=timeout)
         return Delivery(section.name, exporter, self._daemon.spool)
 
     async def _replace_deliveries(self, new: dict[str, Delivery], gone: list[str]) -> None:
@@ -137,9 +137,10 @@ class Assembly:
             await self.deliveries.pop(name).exporter.close()
 
 
-def _construct(plugin: Any, section: Section, **more: Any) -> Any:
+def build(plugins: Plugins, section: Section, **more: Any) -> Any:
+    """The collector or exporter of a section; raises `Refused` when it does not accept its options."""
     try:
-        return plugin(section.options, **more)
+        return plugins.plugin(section.kind)(section.options, **more)
     except (ValueError, OSError) as error:
         raise Refused(f"{section.name}: {error}") from error
 

@@ -9,11 +9,11 @@ Every way to lose data has its reason here.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any
 
+import msgspec
 from msgspec import Struct, field
-
-Verdict = Literal["delivered", "dropped", "rejected"]
 
 DROPPED: dict[str, str] = {
     "age": "older than spool.max_age when the destination had not taken it",
@@ -33,6 +33,18 @@ class Head(Struct):
     items: int = 0
 
 
+class Gap(Struct, frozen=True):
+    """Items of a signal, from its item number `start` up to `stop`, given up for `reason` before they were read.
+
+    `seq` is the number of the batch that ends at `stop`.
+    """
+
+    start: int
+    stop: int
+    seq: int
+    reason: str
+
+
 class Account(Struct):
     """One exporter's view of one signal. `seq` and `items` are its cursor; `start` is where it joined."""
 
@@ -43,6 +55,11 @@ class Account(Struct):
     dropped: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def booked(self) -> int:
+        """Items with a verdict."""
+        return self.delivered + sum(self.dropped.values()) + sum(self.rejected.values())
+
     def move(
         self,
         seq: int,
@@ -51,41 +68,40 @@ class Account(Struct):
         delivered: int = 0,
         dropped: dict[str, int] | None = None,
         rejected: dict[str, int] | None = None,
+        gaps: Iterable[Gap] = (),
         reason: str = "corrupt",
     ) -> int:
-        """Move the cursor to (`seq`, `items`), book the verdicts, and what has none as dropped for `reason`.
+        """Move the cursor to (`seq`, `items`), book the verdicts, and what has none as dropped for `reason`, or for
+        the reason of the gap it fell into.
 
-        Answers how many had none. Fewer items than verdicts means that the spool gave up part of what was on its
-        way; that part is booked as dropped already and is taken off the verdicts.
+        Answers how many had neither verdict nor gap. A cursor never goes back. Fewer items than verdicts means that
+        the spool gave up part of what was on its way; that part is booked as dropped already, and the verdicts are
+        cut to what is left, deliveries last.
         """
-        passed = items - self.items
+        if seq <= self.seq or items < self.items:
+            return 0
+        start, left = self.items, items - self.items
         self.seq, self.items = seq, items
-        for name, book in (("dropped", dropped or {}), ("rejected", rejected or {})):
-            passed -= _add(getattr(self, name), book)
-        self.delivered += delivered
-        missing = passed - delivered
-        if missing < 0:
-            self._take_back(-missing)
-        elif missing:
-            _add(self.dropped, {reason: missing})
-        return max(missing, 0)
-
-    def _take_back(self, surplus: int) -> None:
-        taken = min(surplus, self.delivered)
-        self.delivered -= taken
-        surplus -= taken
-        for name in self.rejected:
-            taken = min(surplus, self.rejected[name])
-            self.rejected[name] -= taken
-            surplus -= taken
+        left -= _book(self.rejected, rejected or {}, left)
+        left -= _book(self.dropped, dropped or {}, left)
+        taken = min(delivered, left)
+        self.delivered += taken
+        left -= taken
+        for gap in gaps:
+            within = max(0, min(gap.stop, items) - max(gap.start, start))
+            left -= _book(self.dropped, {gap.reason: within}, left)
+        _book(self.dropped, {reason: left}, left)
+        return left
 
 
-def _add(book: dict[str, int], more: dict[str, int]) -> int:
-    """Add counts by reason; answers their sum."""
+def _book(book: dict[str, int], more: dict[str, int], most: int) -> int:
+    """Add counts by reason, `most` in all; answers how many were added."""
+    left = most
     for name, count in more.items():
-        if count:
-            book[name] = book.get(name, 0) + count
-    return sum(more.values())
+        if taken := min(count, left):
+            book[name] = book.get(name, 0) + taken
+            left -= taken
+    return most - left
 
 
 class Entry(Struct, frozen=True):
@@ -107,49 +123,120 @@ class Entry(Struct, frozen=True):
 
 
 class State(Struct):
-    """All heads and accounts: what a commit makes durable beside the batches."""
+    """All heads and accounts: what a commit makes durable beside the batches.
+
+    `jumps` are leaps of the wall clock, as (Unix ms before the leap, its ms), so that what was stored before does not
+    look older than it is. `orphaned` says that the accounts were lost and the batches found wait for whoever comes.
+    """
 
     commit: int = 0
     heads: dict[str, Head] = field(default_factory=dict)
     accounts: dict[str, dict[str, Account]] = field(default_factory=dict)  # exporter -> signal
+    gaps: dict[str, list[Gap]] = field(default_factory=dict)  # by signal, in order
+    jumps: list[tuple[int, int]] = field(default_factory=list)
+    orphaned: bool = False
+
+    def copy(self) -> State:
+        """A copy to change; a state that others may see is never changed in place."""
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(self), type=State)
 
     def head(self, signal: str) -> Head:
-        """The head of a signal, made when first asked for."""
-        return self.heads.setdefault(signal, Head())
+        """The head of a signal; a signal never seen has an empty one."""
+        return self.heads.get(signal) or Head()
 
-    def attach(self, exporter: str, signal: str) -> Account:
-        """The exporter's account; a new exporter starts at the head and owes nothing of the past."""
-        accounts = self.accounts.setdefault(exporter, {})
-        if signal not in accounts:
-            head = self.head(signal)
-            accounts[signal] = Account(seq=head.seq, items=head.items, start=head.items)
-        return accounts[signal]
+    def account(self, exporter: str, signal: str) -> Account | None:
+        """The account of an exporter, if it follows the signal."""
+        return self.accounts.get(exporter, {}).get(signal)
 
-    def done(self) -> dict[str, int]:
-        """Per signal, the batch number up to which every account is done."""
-        return {signal: min(account.seq for account in self.of(signal)) for signal in self.heads if self.of(signal)}
+    def of(self, signal: str) -> list[Account]:
+        """The accounts that follow a signal."""
+        return [accounts[signal] for accounts in self.accounts.values() if signal in accounts]
 
     @property
     def last(self) -> int:
         """The number of the newest batch of any signal."""
         return max((head.seq for head in self.heads.values()), default=0)
 
-    def of(self, signal: str) -> list[Account]:
-        """The accounts that follow a signal."""
-        return [accounts[signal] for accounts in self.accounts.values() if signal in accounts]
+    def done(self) -> dict[str, int]:
+        """Per signal, the batch number up to which every account is done; all of it where there is no account."""
+        if self.orphaned:
+            return {}
+        return {
+            signal: min((account.seq for account in self.of(signal)), default=head.seq)
+            for signal, head in self.heads.items()
+        }
+
+    # -- changes --------------------------------------------------------------------------------------------------
+
+    def attach(self, exporter: str, signal: str) -> Account:
+        """The exporter's account; a new exporter starts at the head and owes nothing of the past."""
+        accounts = self.accounts.setdefault(exporter, {})
+        if signal not in accounts:
+            head = self.heads.setdefault(signal, Head())
+            accounts[signal] = Account(seq=head.seq, items=head.items, start=head.items)
+        return accounts[signal]
+
+    def accept(self, signal: str, items: int, *, above: int = 0) -> Head:
+        """Take `items` more of a signal as one batch; its number is above `above` and all others."""
+        head = self.heads.setdefault(signal, Head())
+        head.seq = max(self.last, above) + 1
+        head.items += items
+        return Head(head.seq, head.items)
+
+    def settle(self, exporter: str, signal: str, seq: int, items: int, **verdicts: Any) -> int:
+        """Move an exporter's cursor; answers how many items had no verdict. See `Account.move`."""
+        account, head = self.account(exporter, signal), self.head(signal)
+        if account is None:
+            return 0
+        missing = account.move(
+            min(seq, head.seq), min(items, head.items), gaps=self.gaps.get(signal, ()), **verdicts
+        )
+        self._close_gaps(signal)
+        return missing
+
+    def give_up_to(self, signal: str, seq: int, items: int, reason: str) -> int:
+        """Drop a signal up to a batch for every account that has not read it; answers the most items one lost."""
+        most = 0
+        for account in self.of(signal):
+            lost = max(0, items - account.items)
+            account.move(seq, items, gaps=self.gaps.get(signal, ()), reason=reason)
+            most = max(most, lost)
+        self._close_gaps(signal)
+        return most
+
+    def give_up_between(self, signal: str, start: int, stop: int, seq: int, reason: str) -> None:
+        """Drop the items from `start` to `stop`, which may lie behind others that are still to be read."""
+        gaps = self.gaps.setdefault(signal, [])
+        if gaps and gaps[-1].stop == start and gaps[-1].reason == reason:
+            start = gaps.pop().start
+        gaps.append(Gap(start, stop, seq, reason))
+        for account in self.of(signal):
+            if account.items >= start:
+                account.move(seq, stop, gaps=gaps)
+        self._close_gaps(signal)
+
+    def _close_gaps(self, signal: str) -> None:
+        """Forget gaps that every account has passed."""
+        reached = min((account.items for account in self.of(signal)), default=self.head(signal).items)
+        left = [gap for gap in self.gaps.pop(signal, ()) if gap.stop > reached]
+        if left:
+            self.gaps[signal] = left
+
+    # -- the ledger -----------------------------------------------------------------------------------------------
+
+    def entry(self, exporter: str, signal: str) -> Entry:
+        """One line of the ledger; raises KeyError for an account that is not there."""
+        account, head = self.accounts[exporter][signal], self.head(signal)
+        return Entry(
+            exporter,
+            signal,
+            accepted=head.items - account.start,
+            delivered=account.delivered,
+            pending=head.items - account.items,
+            dropped=dict(account.dropped),
+            rejected=dict(account.rejected),
+        )
 
     def entries(self) -> list[Entry]:
         """The ledger, one line an exporter and signal."""
-        return [
-            Entry(
-                exporter,
-                signal,
-                accepted=self.head(signal).items - account.start,
-                delivered=account.delivered,
-                pending=self.head(signal).items - account.items,
-                dropped=dict(account.dropped),
-                rejected=dict(account.rejected),
-            )
-            for exporter, signals in self.accounts.items()
-            for signal, account in signals.items()
-        ]
+        return [self.entry(exporter, signal) for exporter, signals in self.accounts.items() for signal in signals]

@@ -12,6 +12,8 @@ from agent.cli import BAD_CONFIG
 from agent.plugins import COLLECTORS, EXPORTERS
 from config import Config, ConfigError, environment, find_file, load
 
+__all__ = ["Config", "ago", "config_option", "console", "read", "refuse", "size"]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -1,0 +1,116 @@
+"""`nightjar config`: check, show, init, schema."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from agent.cli import options
+from agent.plugins import COLLECTORS, EXPORTERS
+
+
+@click.group(epilog="Example: nightjar config check -c agent.toml")
+def config() -> None:
+    """Check, show, start or describe a configuration."""
+
+
+@config.command(epilog="Example: nightjar config check -c agent.toml")
+@options.config_option
+def check(file: str | None) -> None:
+    """Say whether the configuration can be used, with every fault and its place. Exit 0, or 78."""
+    found = options.read(file)
+    _construct(found)
+    console = options.console()
+    files = ", ".join(found.files) or "no file: the defaults"
+    console.print(f"[green]ok[/] {files}")
+    for word, sections in (("collectors", found.collectors), ("exporters", found.exporters)):
+        console.print(f"{word}: {', '.join(section.name for section in sections) or 'none'}", markup=False)
+    spool = found.spool
+    console.print(
+        f"spool: {found.agent.state_dir}, at most {spool.max_size}, {spool.max_age}, {spool.min_free} of the disk left "
+        "free",
+        markup=False,
+    )
+    _spool_line(found.agent.state_dir, console)
+
+
+def _construct(found: options.Config) -> None:
+    """Build every plugin as the daemon would; constructors do no I/O but read certificates."""
+    from agent.assembly import Refused, build
+
+    try:
+        for section in found.collectors:
+            build(COLLECTORS, section)
+        for section in found.exporters:
+            build(EXPORTERS, section, timeout=float(section.common.timeout or 0.0))
+    except Refused as error:
+        options.refuse(error)
+
+
+def _spool_line(state_dir: str, console: object) -> None:
+    """What already waits there, if it can be read beside a running agent."""
+    file = Path(state_dir) / "spool.db"
+    if file.exists() and os.access(file, os.R_OK):
+        click.echo(f"there are {options.size(file.stat().st_size)} in {file}; `nightjar spool stat` tells what waits")
+
+
+@config.command(epilog="Example: nightjar config show --json")
+@options.config_option
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(file: str | None, as_json: bool) -> None:
+    """Every option in force, with where it came from; secrets as ***."""
+    from config import effective, to_toml
+
+    found = options.read(file)
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(effective(found), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(to_toml(found), nl=False)
+
+
+@config.command(epilog="Example: nightjar config init agent.toml")
+@click.argument("path", default="agent.toml")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def init(path: str, force: bool) -> None:
+    """Write the annotated example to PATH (default agent.toml; - for standard output)."""
+    text = example()
+    if path == "-":
+        click.echo(text, nl=False)
+        return
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        click.echo(f"nightjar: {path} exists; --force overwrites it", err=True)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"nightjar: cannot write {path}: {error.strerror}", err=True)
+        sys.exit(1)
+    click.echo(f"wrote {path}; look it through, then: nightjar config check -c {path}")
+
+
+def example() -> str:
+    """The example configuration: beside the packages in a checkout, inside `config` when installed."""
+    import config as package
+
+    home = Path(package.__file__).parent
+    for place in (home / "agent.toml.example", home.parent / "agent.toml.example"):
+        if place.exists():
+            return place.read_text(encoding="utf-8")
+    raise click.ClickException("the example configuration is not part of this installation")
+
+
+@config.command(epilog="Example: nightjar config schema > agent.schema.json")
+def schema() -> None:
+    """The JSON Schema of the configuration, for editors."""
+    import orjson
+
+    from config import json_schema
+
+    click.echo(orjson.dumps(json_schema(COLLECTORS, EXPORTERS), option=orjson.OPT_INDENT_2).decode())
