@@ -1,0 +1,150 @@
+"""The whole road, from a file's metrics to a query in a real server, in both versions of remote write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port
+from tests.daemon import NIGHTJAR, Process, get, query, within
+from tests.servers.conftest import Server
+
+pytestmark = pytest.mark.servers
+
+METRICS = """\
+# HELP shop_orders_total Orders taken.
+# TYPE shop_orders_total counter
+shop_orders_total{lane="express"} 12345.625
+shop_orders_total{lane="slow"} 0
+# HELP shop_open Whether the shop is open.
+# TYPE shop_open gauge
+shop_open 1
+# HELP shop_wait_seconds Time in the queue.
+# TYPE shop_wait_seconds histogram
+shop_wait_seconds_bucket{le="0.5"} 3
+shop_wait_seconds_bucket{le="1"} 7
+shop_wait_seconds_bucket{le="+Inf"} 9
+shop_wait_seconds_sum 10.25
+shop_wait_seconds_count 9
+# HELP shop_odd Numbers at the edge.
+# TYPE shop_odd gauge
+shop_odd{kind="infinite"} +Inf
+shop_odd{kind="tiny"} 5e-324
+shop_odd{kind="large"} 1.7976931348623157e+308
+"""
+EXPECTED = {
+    'shop_orders_total{lane="express"}': "12345.625",
+    'shop_orders_total{lane="slow"}': "0",
+    "shop_open": "1",
+    'shop_wait_seconds_bucket{le="+Inf"}': "9",
+    "shop_wait_seconds_sum": "10.25",
+    'shop_odd{kind="infinite"}': "+Inf",
+    'shop_odd{kind="tiny"}': "5e-324",
+    'shop_odd{kind="large"}': "1.7976931348623157e+308",
+}
+
+
+class Agent:
+    """An agent that reads one textfile directory every second and writes to one server."""
+
+    def __init__(self, folder: Path, server: Server, protocol: str) -> None:
+        self.metrics = folder / "textfiles" / "shop.prom"
+        self.metrics.parent.mkdir()
+        self.metrics.write_text(METRICS)
+        self.port = free_port()
+        self.config = folder / "agent.toml"
+        self.config.write_text(f"""
+            [agent]
+            instance = "shop-1"
+            interval = "1s"
+            timeout = "900ms"
+            state_dir = "{folder / "state"}"
+            listen = "127.0.0.1:{self.port}"
+            [agent.labels]
+            env = "test"
+            [collectors.host]
+            textfile_dir = "{self.metrics.parent}"
+            [exporters.remote_write]
+            url = "{server.write}"
+            protocol = "{protocol}"
+        """)
+        self.process = Process([NIGHTJAR, "run", "-c", str(self.config)], folder / "agent.log")
+
+    def status(self) -> dict[str, object]:
+        """What the agent says of itself."""
+        return json.loads(get(f"http://127.0.0.1:{self.port}/api/status")[1])
+
+    def log(self) -> str:
+        """What it logged."""
+        return self.process.output
+
+
+@pytest.fixture(params=["prometheus-auto", "prometheus-2.0", "prometheus-1.0", "old_prometheus-auto", "victoria-auto"])
+def road(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Agent, Server]]:
+    """An agent and the server it writes to."""
+    name, _, protocol = request.param.partition("-")
+    server = request.getfixturevalue(name)
+    agent = Agent(tmp_path, server, protocol)
+    with agent.process:
+        yield agent, server
+
+
+def test_values_arrive_as_they_were_and_vanish_within_an_interval(road: tuple[Agent, Server]) -> None:
+    agent, server = road
+    within(15, lambda: query(server.base, "shop_open"), f"shop_open arrives; log: {agent.log()}")
+    for selector, value in EXPECTED.items():
+        found = query(server.base, selector)
+        assert [one["value"][1] for one in found] == [value], selector
+        labels = found[0]["metric"]
+        assert (labels["instance"], labels["job"], labels["env"]) == ("shop-1", "node", "test")
+    assert query(server.base, "node_load1")
+    agent.metrics.write_text(METRICS.replace("shop_open 1\n", ""))
+    within(4, lambda: not query(server.base, "shop_open"), "a query for the vanished series returns nothing")
+    assert query(server.base, 'shop_orders_total{lane="slow"}'), "the others stay"
+    assert agent.process.stop() == 0
+
+
+def test_the_ledger_agrees_with_what_the_server_holds(road: tuple[Agent, Server]) -> None:
+    agent, server = road
+    within(15, lambda: len(query(server.base, "count_over_time(shop_open[1m])")) == 1, "samples arrive")
+    assert agent.process.stop() == 0
+    again = Process([NIGHTJAR, "spool", "stat", "--json", "-c", str(agent.config)], agent.config.parent / "stat.log")
+    assert again.child.wait(20) == 0, again.output
+    (entry,) = json.loads(again.output)["ledger"]
+    assert entry["balanced"]
+    assert entry["pending"] == 0
+    assert entry["dropped"] == entry["rejected"] == {}
+    assert entry["delivered"] == entry["accepted"] > 0
+
+
+def test_types_and_help_arrive_where_the_server_keeps_them(victoria: Server, tmp_path: Path) -> None:
+    agent = Agent(tmp_path, victoria, "auto")
+    with agent.process:
+        found = within(
+            20,
+            lambda: json.loads(get(f"{victoria.base}/api/v1/metadata?metric=shop_orders_total")[1])["data"],
+            "metadata arrives",
+        )
+    assert found["shop_orders_total"][0]["type"] == "counter"
+    assert found["shop_orders_total"][0]["help"] == "Orders taken."
+
+
+def test_an_old_receiver_is_spoken_to_in_its_own_version(old_prometheus: Server, tmp_path: Path) -> None:
+    agent = Agent(tmp_path, old_prometheus, "auto")
+    with agent.process:
+        within(15, lambda: query(old_prometheus.base, "shop_open"), "samples arrive")
+        (exporter,) = agent.status()["exporters"]
+        assert exporter["requests"].get("reencode") == 1
+        assert exporter["requests"]["ok"] >= 1
+
+
+def test_types_arrive_at_prometheus_in_remote_write_2(prometheus: Server, tmp_path: Path) -> None:
+    """Prometheus 3.5 keeps types sent by remote write in its log of metadata only; that it takes 2.0 shows here."""
+    agent = Agent(tmp_path, prometheus, "2.0")
+    with agent.process:
+        within(15, lambda: query(prometheus.base, "shop_open"), "samples arrive")
+        (exporter,) = agent.status()["exporters"]
+        assert set(exporter["requests"]) == {"ok"}
