@@ -1,0 +1,175 @@
+"""From the tree of a file to typed values, collecting every fault on the way.
+
+msgspec.convert ends at the first fault, quotes values, and knows no places; so each field is converted on its own
+and the Struct is built from the results. What msgspec's Meta constrains is held here, too (`constraints.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import FieldInfo
+
+from config.constraints import violations
+from config.documents import Node
+from config.faults import Fault, did_you_mean, key_path
+from config.scalars import INVALID, Sources, convert_scalar
+from config.secret import Secret
+from config.types import (
+    ARRAYS,
+    TABLES,
+    alternatives,
+    container,
+    description,
+    element,
+    entries,
+    fields,
+    is_anything,
+    is_struct,
+    unannotated,
+)
+
+__all__ = ["INVALID", "Converter"]
+
+_HINTED: Final = 200  # faults; a nearest word costs 0.1 ms, and a file may hold a hundred thousand wrong keys
+
+
+class Converter:
+    """Converts nodes; what is wrong lands in `faults`."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self.faults: list[Fault] = []
+
+    def fault(self, node: Node, path: str, message: str) -> None:
+        """Report a fault at a node's place."""
+        self.faults.append(Fault.at(node.place, path, message))
+
+    def hint(self, word: str, known: Iterable[str]) -> str:
+        """`; did you mean ...`, unless so much is wrong already that looking costs more than it helps."""
+        return did_you_mean(word, known) if len(self.faults) < _HINTED else ""
+
+    def convert(self, node: Node, kind: Any, path: str) -> Any:
+        """The value that `node` stands for as a `kind`, or INVALID when it was faulted."""
+        kind, metas = unannotated(kind)
+        value = self._convert_one_of(node, alternatives(kind), path)
+        if value is INVALID:
+            return INVALID
+        wrong = list(violations(value, metas))
+        for message in wrong:
+            self.fault(node, path, self.sources.blamed(node, message))
+        return INVALID if wrong else value
+
+    def _convert_one_of(self, node: Node, kinds: tuple[Any, ...], path: str) -> Any:
+        """The first alternative that fits; when none does, the faults of the only one that has the node's shape."""
+        alike = [kind for kind in kinds if _has_shape(node, kind)]
+        if len(alike) == 1:
+            kind, metas = unannotated(alike[0])
+            return self.convert(node, alike[0], path) if metas else self._convert_plain(node, kind, path)
+        if alike and (unresolved := self.sources.unresolved(node)):
+            self.fault(node, path, unresolved)
+            return INVALID
+        for kind in alike:
+            trial = Converter(self.sources)
+            if (value := trial.convert(node, kind, path)) is not INVALID:
+                return value
+        expected = " or ".join(map(description, kinds))
+        self.fault(node, path, self.sources.unexpected(node, expected, secret=Secret in kinds))
+        return INVALID
+
+    def _convert_plain(self, node: Node, kind: Any, path: str) -> Any:
+        if is_struct(kind):
+            return self.convert_struct(node, kind, path)
+        if isinstance(node.value, list):
+            return self._convert_array(node, list if is_anything(kind) else kind, path)
+        if isinstance(node.value, dict):
+            return self._convert_table(node, dict if is_anything(kind) else kind, path)
+        value, faults = convert_scalar(node, kind, self.sources)
+        for message in faults:
+            self.fault(node, path, message)
+        return value
+
+    def _convert_array(self, node: Node, kind: Any, path: str) -> Any:
+        inner = element(kind)
+        values = [self.convert(one, inner, f"{path}[{index}]") for index, one in enumerate(node.value)]
+        if any(value is INVALID for value in values):
+            return INVALID
+        build = container(kind)
+        return build(values) if build in (tuple, set, frozenset) else values
+
+    def _convert_table(self, node: Node, kind: Any, path: str) -> Any:
+        key_kind, inner = entries(kind)
+        _, metas = unannotated(key_kind)
+        values = {}
+        valid = True
+        for key, one in node.value.items():
+            for message in violations(key, metas):
+                self.fault(one, key_path(path, key), message)
+                valid = False
+            values[key] = self.convert(one, inner, key_path(path, key))
+        return values if valid and INVALID not in values.values() else INVALID
+
+    def convert_struct(
+        self,
+        node: Node,
+        kind: type[Struct],
+        path: str,
+        preset: Mapping[str, Any] = {},
+    ) -> Any:
+        """A Struct from a table; `preset` gives defaults that depend on where we run."""
+        before = len(self.faults)
+        self.refuse_unknown(node, fields(kind), path)
+        values = dict(preset) | self._fields(node, fields(kind), path)
+        if len(self.faults) > before:
+            return INVALID
+        return self._built(node, kind, values, path)
+
+    def refuse_unknown(self, node: Node, known: Iterable[str], path: str) -> None:
+        """A fault for every key that is not an option."""
+        for key, one in node.value.items():
+            if key not in known:
+                self.fault(one, key_path(path, key), f"no such option{self.hint(key, known)}")
+
+    def _fields(self, node: Node, known: Mapping[str, FieldInfo], path: str) -> dict[str, Any]:
+        values = {}
+        for key, field in known.items():
+            if key in node.value:
+                values[field.name] = self.convert(node.value[key], field.type, key_path(path, key))
+            elif field.default is NODEFAULT and field.default_factory is NODEFAULT:
+                self.fault(node, key_path(path, key), f"is required: set it to {description(field.type)}")
+        return values
+
+    def _built(self, node: Node, kind: type[Struct], values: Mapping[str, Any], path: str) -> Any:
+        try:
+            return kind(**values)
+        except ValueError as error:
+            for message in _messages(error):
+                self._fault_by_message(node, kind, self.sources.scrubbed(message), path)
+            return INVALID
+
+    def _fault_by_message(self, node: Node, kind: type[Struct], message: str, path: str) -> None:
+        """Report `field: what is wrong with it` at the field, anything else at the table."""
+        name, colon, rest = message.partition(": ")
+        if colon and name in kind.__struct_encode_fields__:
+            self.fault(node.value.get(name, node), key_path(path, name), rest)
+        else:
+            self.fault(node, path, message)
+
+
+def _has_shape(node: Node, kind: Any) -> bool:
+    """Whether a node and a type are both tables, both arrays, or both scalars of some compatible sort."""
+    kind, _ = unannotated(kind)
+    if isinstance(node.value, dict):
+        return is_struct(kind) or container(kind) in TABLES or is_anything(kind)
+    if isinstance(node.value, list):
+        return container(kind) in ARRAYS or is_anything(kind)
+    return not is_struct(kind) and container(kind) is None
+
+
+def _messages(error: ValueError) -> list[str]:
+    """What a plugin's check says: `ValueError("field: message", "other: message")` says several things at once."""
+    if error.args and all(isinstance(message, str) for message in error.args):
+        return list(error.args)
+    return [str(error) or "cannot be used"]

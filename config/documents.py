@@ -1,0 +1,128 @@
+"""One TOML file as a tree in which every value knows its place."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import Any, Final
+
+import tomli
+
+from config.faults import Fault, Place
+from config.files import Unreadable, read_regular
+from config.positions import DEEPEST, Path, TooDeep, scan
+
+LARGEST: Final = 1 << 20  # bytes of one configuration file
+
+# tomli's words quote keys of the file, and a slipped quotation mark can make a key of a password.
+_PLAIN: Final = {
+    "Cannot declare": "this table is declared twice, or its name is taken by a value",
+    "Cannot mutate immutable namespace": "an inline table or array is complete as written and cannot be added to",
+    "Cannot redefine namespace": "this table is complete as written and cannot be added to by a dotted key",
+    "Cannot overwrite a value": "this name is already taken",
+    "Duplicate inline table key": "this key is set twice in the table",
+    "Found invalid character": "a control character; only tabs may stand in a string or a comment",
+    "Illegal character": "a string ends on the line it begins, and holds no control characters",
+    "Invalid value": "not a value; strings need quotation marks",
+    "Expected \"'": "the string does not end",
+    "Unterminated string": "the string does not end",
+    "Expected '=' after a key": "expected `=` after a key",
+    "Expected newline or end of document": "expected the end of the line",
+    "Unescaped '\\'": "a backslash in a string is written `\\\\`, or the string goes in single quotes",
+}
+_HUGE_NUMBER: Final = re.compile(r"[0-9][0-9_]{4000,}")
+
+
+class Node:
+    """A value of the tree: a dict or list of Nodes, or a plain TOML value. Its repr keeps the value to itself."""
+
+    __slots__ = ("place", "value")
+
+    def __init__(self, value: Any, place: Place) -> None:
+        self.value = value
+        self.place = place
+
+    def __repr__(self) -> str:
+        return f"Node({self.place})"
+
+
+class Malformed(Exception):
+    """A file that is no TOML; `fault` says where and why."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+def read_document(path: str) -> Node:
+    """The tree of a file; raises Malformed."""
+    try:
+        data = read_regular(path, LARGEST)
+    except Unreadable as reason:
+        raise Malformed(Fault(path, 0, 0, "", str(reason))) from None
+    return parse_document(_decoded(data, path), path)
+
+
+def parse_document(text: str, file: str) -> Node:
+    r"""The tree of a TOML text with `\n` line ends; raises Malformed."""
+    places = _Places(text, file)
+    try:
+        offsets = scan(text)
+    except TooDeep as deep:
+        raise places.malformed(deep.offset, f"nested more than {DEEPEST} levels deep") from None
+    return _tree(_parsed(text, places), (), offsets, places)
+
+
+def _decoded(data: bytes, path: str) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
+        raise _Places(before, path).malformed(len(before), "not UTF-8 from here on: save the file as UTF-8") from None
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
+
+
+def _parsed(text: str, places: _Places) -> dict[str, Any]:
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise places.malformed(error.pos, _plain(error.msg)) from None
+    except ValueError:  # int() refuses more than 4300 digits
+        found = _HUGE_NUMBER.search(text)
+        raise places.malformed(found.start() if found else 0, "a number with too many digits") from None
+    except RecursionError:
+        raise places.malformed(0, "nested too deep") from None
+
+
+def _plain(message: str) -> str:
+    for beginning, plain in _PLAIN.items():
+        if message.startswith(beginning):
+            return plain
+    return message[:1].lower() + message[1:]
+
+
+def _tree(value: Any, path: Path, offsets: dict[Path, int], places: _Places) -> Node:
+    place = places.at(offsets.get(path, 0))
+    if isinstance(value, dict):
+        return Node({key: _tree(inner, (*path, key), offsets, places) for key, inner in value.items()}, place)
+    if isinstance(value, list):
+        return Node([_tree(inner, (*path, at), offsets, places) for at, inner in enumerate(value)], place)
+    return Node(value, place)
+
+
+class _Places:
+    """Offsets of a text as places."""
+
+    __slots__ = ("_file", "_starts")
+
+    def __init__(self, text: str, file: str) -> None:
+        self._file = file
+        self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
+
+    def at(self, offset: int) -> Place:
+        line = bisect_right(self._starts, offset)
+        return Place(self._file, line, offset - self._starts[line - 1] + 1)
+
+    def malformed(self, offset: int, message: str) -> Malformed:
+        place = self.at(offset)
+        return Malformed(Fault.at(place, "", message))
