@@ -157,10 +157,12 @@ class Delivery:
             for half in _halves(batches):
                 await self._offer(half, verdict, gone)
         else:
-            refused = min(sum(answer.rejected.values()), items)
-            verdict.delivered += items - refused
+            verdict.delivered += items
             for reason, count in answer.rejected.items():
-                verdict.partial[reason] = verdict.partial.get(reason, 0) + count
+                # A server counts samples, of which a histogram is many; the ledger counts what was handed over.
+                refused = min(count, verdict.delivered, items)
+                verdict.delivered -= refused
+                verdict.partial[reason] = verdict.partial.get(reason, 0) + refused
 
     async def _until_answered(self, batches: Sequence[Batch], gone: Callable[[], bool]) -> Delivered:
         """Send until there is an answer other than "later"; raises `TooLarge`, `Rejected` or `Abandoned`."""

@@ -47,6 +47,24 @@ def credentials_directory(environ: Environ | None = None) -> str | None:
     return _get("CREDENTIALS_DIRECTORY", environ)
 
 
+def proxy_for(url: str, environ: Environ | None = None) -> str | None:
+    """`$HTTPS_PROXY` or `$HTTP_PROXY` for a URL, unless `$NO_PROXY` names its host; lower case goes first.
+
+    `$HTTP_PROXY` in upper case is ignored where `$REQUEST_METHOD` is set, as everywhere since CVE-2016-5385.
+    """
+    from urllib.parse import urlsplit
+    from urllib.request import proxy_bypass_environment
+
+    parts = urlsplit(url)
+    name = f"{parts.scheme}_proxy"
+    proxy = _get(name, environ) or (
+        None if name == "http_proxy" and _get("REQUEST_METHOD", environ) else _get(name.upper(), environ)
+    )
+    without = _get("no_proxy", environ) or _get("NO_PROXY", environ) or ""
+    bypassed = proxy_bypass_environment(parts.netloc.rpartition("@")[2], {"no": without})
+    return None if bypassed else proxy
+
+
 def no_color(environ: Environ | None = None) -> bool:
     """Whether `$NO_COLOR` asks for plain output (https://no-color.org: any text but the empty)."""
     return _get("NO_COLOR", environ) is not None

@@ -24,7 +24,7 @@ from yarl import URL
 
 from agent import __version__
 from agent.model import Retry
-from config import ClientOptions, Secret, reveal
+from config import ClientOptions, Secret, environment, reveal
 
 USER_AGENT: Final = f"nightjar/{__version__}"
 RETRY_AFTER_MOST: Final = 300.0
@@ -91,6 +91,7 @@ class HttpClient:
         self._url = parsed.with_user(None)
         self._user, self._password = parsed.user, parsed.password
         self._options = options
+        self._proxy = options.proxy or environment.proxy_for(str(self._url))
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
@@ -109,7 +110,7 @@ class HttpClient:
                 headers=everything,
                 ssl=tls if tls is not None else True,
                 server_hostname=self._options.server_name if tls is not None else None,
-                proxy=self._options.proxy,
+                proxy=self._proxy,
                 allow_redirects=False,
             ) as response:
                 return Answer(response.status, response.headers, self._masked(await _read_body(response)))

@@ -45,3 +45,19 @@ def test_small_questions_are_answered_from_the_environment() -> None:
     assert environment.no_color(environ)
     assert not environment.no_color({"NO_COLOR": ""})
     assert environment.notify_socket({}) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "url", "proxy"),
+    [
+        ({}, "https://metrics.test/", None),
+        ({"HTTPS_PROXY": "http://proxy.test:3128"}, "https://metrics.test/", "http://proxy.test:3128"),
+        ({"HTTPS_PROXY": "http://proxy.test:3128"}, "http://metrics.test/", None),
+        ({"https_proxy": "http://small.test", "HTTPS_PROXY": "http://big.test"}, "https://a.test/", "http://small.test"),
+        ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "localhost,.test"}, "https://metrics.test:8443/", None),
+        ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "*"}, "https://metrics.example/", None),
+        ({"HTTP_PROXY": "http://proxy.test", "REQUEST_METHOD": "GET"}, "http://metrics.example/", None),
+    ],
+)
+def test_the_standard_proxy_variables_are_followed(environ: dict[str, str], url: str, proxy: str | None) -> None:
+    assert environment.proxy_for(url, environ) == proxy
