@@ -167,14 +167,13 @@ def decode_batch(payload: bytes, time_ms: int, series: SeriesSet) -> MetricBatch
     plain, _, tail = decompress(payload).partition(b"\n")
     try:
         document = _NUMBERS.decode(plain)
-        base = _identity(series, ()).base
+        base: list[float | None] = series.cache[IDENTITY].base
         values: list[Any] = [b if v is None else v for v, b in zip(document.values, base, strict=True)]
+        sum(values)  # a TypeError where neither batch nor base has a value; the cheapest way to look
         odd = _ODD.decode(tail) if tail else _PLAIN
         _put_back(values, odd)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, IndexError, ValueError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, LookupError, TypeError, ValueError) as error:
         raise Corrupt(f"not a batch: {error}") from None
-    if None in values:
-        raise Corrupt("a value is missing")
     return MetricBatch(document.collector, time_ms, series, values, dict(odd.extras))
 
 
@@ -238,21 +237,24 @@ def _to_json(document: object) -> bytes:
     try:
         return orjson.dumps(document)
     except TypeError:
-        return orjson.dumps(_unicode(document))
+        return orjson.dumps(_writable(document))
 
 
 def _to_msgpack(odd: _Odd) -> bytes:
     try:
         return msgspec.msgpack.encode(odd)
     except UnicodeEncodeError:
-        return msgspec.msgpack.encode(_unicode(msgspec.to_builtins(odd)))
+        return msgspec.msgpack.encode(_writable(msgspec.to_builtins(odd)))
 
 
-def _unicode(value: Any) -> Any:
+def _writable(value: Any) -> Any:
+    """The value without what JSON or UTF-8 cannot say: lone surrogates, integers of more than 64 bits."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_unicode(key): _unicode(one) for key, one in value.items()}
+        return {_writable(key): _writable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_unicode(one) for one in value]
+        return [_writable(one) for one in value]
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 53 else _float(value)
     return value

@@ -8,7 +8,8 @@ decided here, once for all destinations:
 * refused credentials wait longer, and turn readiness red;
 * too large: halved and sent again;
 * rejected: bisected until the poison stands alone, which goes to the dead letters with the server's words. Series
-  that were poison are sent apart for a while, so that they do not cost a bisection every round.
+  that were poison are sent apart for a while, also for the rest of the chunk they were found in, so that they do not
+  cost a bisection every round.
 
 One request is under way at a time, so the order within a series is kept; the next chunk is read and encoded meanwhile.
 """
@@ -20,7 +21,8 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import structlog
 from msgspec import Struct, field
@@ -28,12 +30,14 @@ from msgspec import Struct, field
 from agent import spool as spools
 from agent.histogram import Observations
 from agent.model import Batch, Delivered, Exporter, Reencode, Rejected, Request, Retry, TooLarge
-from agent.spool import Chunk, RejectedBatch, Settlement, Spool
+from agent.spool import Chunk, RejectedBatch, Settlement
 
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
 RETRY_AFTER_MOST = 300.0
 AUTH_RETRY = 60.0
 REENCODE_MOST = 3  # an exporter that keeps changing its mind is retried like a failing one
+SUSPECTS_MOST, SUSPECTED = 1_000, 3600.0  # series, seconds
+CLOSING = 2.0  # seconds an exporter gets to let go of its connections
 
 log = structlog.get_logger("delivery")
 
@@ -45,6 +49,30 @@ class Verdict(Struct):
     dropped: dict[str, int] = field(default_factory=dict)
     partial: dict[str, int] = field(default_factory=dict)
     rejected: list[RejectedBatch] = field(default_factory=list)
+
+
+class Source(Protocol):
+    """Where a delivery takes batches from, and books its verdicts: the spool, or a replay."""
+
+    def pending(self, exporter: str, signal: str) -> int:
+        """Items that the exporter has not been through."""
+        ...
+
+    async def wait(self, exporter: str, signals: Iterable[str]) -> str:
+        """Wait until something is pending; answers the signal."""
+        ...
+
+    async def fetch(self, exporter: str, signal: str, max_items: int, *, after: Chunk | None = None) -> Chunk | None:
+        """The next batches; None when nothing can be had now."""
+        ...
+
+    def passed(self, exporter: str, signal: str, chunk: Chunk) -> bool:
+        """Whether the cursor no longer stands at a chunk's start."""
+        ...
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Book a verdict."""
+        ...
 
 
 class Abandoned(Exception):
@@ -65,18 +93,22 @@ class Delivery:
         self,
         name: str,
         exporter: Exporter,
-        spool: Spool,
+        spool: Source,
         *,
+        timeout: float = 30.0,
         wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.name, self.exporter, self._spool = name, exporter, spool
-        self._wall, self._draw = wall, draw
+        self.timeout = timeout  # what the exporter gives one request, in seconds
+        self._wall, self._monotonic, self._draw = wall, monotonic, draw
         self.signals = [signal.value for signal in exporter.signals]
         self.requests: dict[str, int] = {}
         self.retries = 0
         self.failures = 0  # in a row
         self.error = ""
+        self.refused = ""  # the destination's words when it refused all of the last chunk
         self.auth_failed = False
         self.last_ok = 0.0
         self.latency = Observations((0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400))
@@ -115,10 +147,10 @@ class Delivery:
     async def _deliver(self, signal: str, chunk: Chunk) -> None:
         verdict = Verdict()
         try:
-            for part in self._apart(chunk.batches):
-                await self._offer(part, verdict, lambda: self._spool.passed(self.name, signal, chunk))
+            await self._offer_apart(chunk.batches, verdict, lambda: self._spool.passed(self.name, signal, chunk))
         except Abandoned:
             return
+        self.refused = "" if verdict.delivered else _refusal(verdict)
         now = self._wall()
         for batch in chunk.batches:
             self.latency.observe(max(0.0, now - batch.time_ms / 1000), len(batch))
@@ -138,6 +170,11 @@ class Delivery:
 
     # -- one part of a chunk --------------------------------------------------------------------------------------
 
+    async def _offer_apart(self, batches: Sequence[Batch], verdict: Verdict, gone: Callable[[], bool]) -> None:
+        """Get a verdict on these batches, on the series that were poison lately by themselves."""
+        for part in self._apart(batches):
+            await self._offer(part, verdict, gone)
+
     async def _offer(self, batches: Sequence[Batch], verdict: Verdict, gone: Callable[[], bool]) -> None:
         """Get a verdict on these batches, whatever it takes."""
         items = sum(map(len, batches))
@@ -148,14 +185,14 @@ class Delivery:
                 self._reject(batches[0], Rejected(str(error), reason="too_large"), verdict)
                 return
             for half in _halves(batches):
-                await self._offer(half, verdict, gone)
+                await self._offer_apart(half, verdict, gone)
         except Rejected as error:
             if items == 1 or error.whole:
                 for batch in batches:
                     self._reject(batch, error, verdict)
                 return
             for half in _halves(batches):
-                await self._offer(half, verdict, gone)
+                await self._offer_apart(half, verdict, gone)
         else:
             verdict.delivered += items
             for reason, count in answer.rejected.items():
@@ -189,26 +226,41 @@ class Delivery:
         """The request; a batch that cannot be encoded is a rejected one, not the end of delivery."""
         try:
             return self.exporter.encode(batches)
+        except (Rejected, TooLarge):
+            raise
         except Exception as error:  # a plugin's defect must not stop everything behind this batch
             raise Rejected(f"{type(error).__name__}: {error}", reason="encode") from error
 
     async def _send(self, request: Request) -> Delivered:
-        self.sending_since = time.monotonic()
+        self.sending_since = self._monotonic()
         self._idle.clear()
+        # A task of its own: an exporter that does not let itself be cancelled is left behind.
+        task = asyncio.create_task(self.exporter.send(request), name=f"send {self.name}")
         try:
-            answer = await self.exporter.send(request)
-        except (Retry, Rejected, TooLarge, Reencode) as verdict:
-            self._count(getattr(verdict, "kind", None) or getattr(verdict, "reason", None) or type(verdict).__name__)
+            await asyncio.wait({task})
+        finally:
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # looked at, whoever waits
+            task.cancel()
+            self.sending_since = 0.0
+            self.progress += 1
+            self._idle.set()
+        return self._judge(task)
+
+    def _judge(self, task: asyncio.Task[Delivered]) -> Delivered:
+        """The answer; raises the exporter's verdict, and `Retry` for a defect of the exporter's."""
+        try:
+            answer = task.result()
+        except Retry as later:
+            self._count(later.kind)
             raise
-        except asyncio.CancelledError:
+        except (Rejected, TooLarge, Reencode) as verdict:
+            self._count(verdict.reason if isinstance(verdict, Rejected) else type(verdict).__name__)
+            self._answered()
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # we did not cancel it: we would not be here
             self._count("defect")
             log.exception("the exporter failed in a way it should not", exporter=self.name)
             raise Retry(f"{type(error).__name__}: {error}", kind="defect") from error
-        finally:
-            self.sending_since = 0.0
-            self._idle.set()
         self._count("ok")
         return answer
 
@@ -217,9 +269,11 @@ class Delivery:
 
     def _worked(self) -> None:
         self.last_ok = self._wall()
-        self.progress += 1
+        self._answered()
+
+    def _answered(self) -> None:
         if self.failures:
-            log.info("delivering again", exporter=self.name, after_failures=self.failures)
+            log.info("the destination answers again", exporter=self.name, after_failures=self.failures)
         self.failures, self.error, self.auth_failed = 0, "", False
 
     async def _wait(self, attempt: int, later: Retry) -> None:
@@ -257,6 +311,18 @@ class Delivery:
             self._drained.clear()
             await self._drained.wait()
 
+    async def close(self) -> None:
+        """Let the exporter go, once `run` has ended."""
+        task = asyncio.create_task(self._farewell(), name=f"close {self.name}")
+        await asyncio.wait({task}, timeout=CLOSING)
+        task.cancel()
+
+    async def _farewell(self) -> None:
+        try:
+            await self.exporter.close()
+        except Exception as error:  # noqa: BLE001  # a plugin's farewell stops neither a reload nor the end
+            log.warning("the exporter failed to close", exporter=self.name, error=f"{type(error).__name__}: {error}")
+
     def hurry(self) -> None:
         """Try again now instead of after the backoff."""
         self._wake.set()
@@ -284,15 +350,15 @@ class Delivery:
                 stored.payload,
             )
         )
-        if len(batch) == 1 and len(self._suspects) < 1_000:
+        if len(batch) == 1 and len(self._suspects) < SUSPECTS_MOST:
             series = batch.series.series[0]
-            self._suspects[series.name, series.labels] = time.monotonic() + 3600
+            self._suspects[series.name, series.labels] = self._monotonic() + SUSPECTED
 
-    def _apart(self, batches: list[Batch]) -> list[list[Batch]]:
+    def _apart(self, batches: Sequence[Batch]) -> list[Sequence[Batch]]:
         """The batches, with series that were poison lately in a part of their own at the end."""
         if not self._suspects:
-            return [batches]
-        now = time.monotonic()
+            return [batches] if batches else []
+        now = self._monotonic()
         self._suspects = {key: until for key, until in self._suspects.items() if until > now}
         clean: list[Batch] = []
         apart: list[Batch] = []
@@ -301,6 +367,12 @@ class Delivery:
             clean.extend(_without(batch, bad))
             apart.extend(batch.slice(at, at + 1) for at in bad)
         return [part for part in (clean, apart) if part]
+
+
+def _refusal(verdict: Verdict) -> str:
+    if verdict.rejected:
+        return verdict.rejected[-1].message
+    return "it counts nothing of it as written" if verdict.partial else ""
 
 
 def _without(batch: Batch, positions: list[int]) -> list[Batch]:

@@ -38,30 +38,38 @@ class Endpoints:
         self._exposition = Exposition()
         self._runner: web.AppRunner | None = None
         self._admin: web.AppRunner | None = None
-        self._options: tuple[object, ...] = ()
+        self._served: AgentOptions | None = None
 
     async def start(self, options: AgentOptions, socket: Path) -> None:
         """Listen. Raises OSError when the address cannot be had; the old one is then served again."""
         if self._admin is None:
             await self._start_admin(socket)
-        wish = (options.listen, options.token, options.cert_file, options.key_file, options.client_ca_file)
-        if wish == self._options:
+        old = self._served
+        if old is not None and _wish(old) == _wish(options):
             return
         context = _tls(options)
+        try:
+            await self._listen(options, context)
+        except OSError:
+            if old is not None:
+                await self._listen(old, _tls(old))
+            raise
+        self._served = options
+
+    async def _listen(self, options: AgentOptions, context: ssl.SSLContext | None) -> None:
         old, self._runner = self._runner, None
-        address = options.address
         if old is not None:
             await old.cleanup()
-        if address is not None:
-            runner = await _runner(self._application(options.token))
-            site = web.TCPSite(runner, address[0] or None, address[1], ssl_context=context, backlog=64)
-            try:
-                await site.start()
-            except OSError as error:
-                await runner.cleanup()
-                raise OSError(f"cannot listen on {options.listen}: {error.strerror or error}") from error
-            self._runner = runner
-        self._options = wish
+        if (address := options.address) is None:
+            return
+        runner = await _runner(self._application(options.token))
+        site = web.TCPSite(runner, address[0] or None, address[1], ssl_context=context, backlog=64)
+        try:
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            raise OSError(f"cannot listen on {options.listen}: {error.strerror or error}") from error
+        self._runner = runner
 
     async def _start_admin(self, socket: Path) -> None:
         self._admin = await _runner(self._application(None, admin=True))
@@ -215,6 +223,10 @@ def _guard(token: Secret) -> Middleware:
         return await handler(request)
 
     return guard
+
+
+def _wish(options: AgentOptions) -> tuple[object, ...]:
+    return options.listen, options.token, options.cert_file, options.key_file, options.client_ca_file
 
 
 def _tls(options: AgentOptions) -> ssl.SSLContext | None:

@@ -166,6 +166,12 @@ class State(Struct):
             for signal, head in self.heads.items()
         }
 
+    def passed(self) -> int:
+        """The batch number up to which every account of every signal is done."""
+        if self.orphaned:
+            return 0
+        return min((seq for signal, seq in self.done().items() if seq < self.heads[signal].seq), default=self.last)
+
     # -- changes --------------------------------------------------------------------------------------------------
 
     def attach(self, exporter: str, signal: str) -> Account:
@@ -188,9 +194,7 @@ class State(Struct):
         account, head = self.account(exporter, signal), self.head(signal)
         if account is None:
             return 0
-        missing = account.move(
-            min(seq, head.seq), min(items, head.items), gaps=self.gaps.get(signal, ()), **verdicts
-        )
+        missing = account.move(min(seq, head.seq), min(items, head.items), gaps=self.gaps.get(signal, ()), **verdicts)
         self._close_gaps(signal)
         return missing
 

@@ -53,7 +53,7 @@ def proxy_for(url: str, environ: Environ | None = None) -> str | None:
     `$HTTP_PROXY` in upper case is ignored where `$REQUEST_METHOD` is set, as everywhere since CVE-2016-5385.
     """
     from urllib.parse import urlsplit
-    from urllib.request import proxy_bypass_environment
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # the stubs forget it
 
     parts = urlsplit(url)
     name = f"{parts.scheme}_proxy"

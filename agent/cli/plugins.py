@@ -62,7 +62,7 @@ def _first_line(table: Plugins, kind: str) -> tuple[str, bool]:
 
 
 def _describe(side: str, kind: str, plugin: Any, as_json: bool) -> None:
-    families = list(plugin.families()) if hasattr(plugin, "families") else []
+    families = list(_families(plugin))
     if as_json:
         import orjson
 
@@ -81,6 +81,14 @@ def _describe(side: str, kind: str, plugin: Any, as_json: bool) -> None:
         console.print(_family_table(families))
     console.print("example:\n", markup=False)
     console.print(_example(side, kind, plugin.Options), markup=False)
+
+
+def _families(plugin: Any) -> Iterable[Any]:
+    """The families a collector makes with its defaults; none where it does not say, or has no defaults."""
+    try:
+        return plugin(plugin.Options()).families() if hasattr(plugin, "families") else ()
+    except TypeError:  # a required option
+        return ()
 
 
 def _options(struct: type[Struct]) -> Iterator[tuple[str, str, str]]:

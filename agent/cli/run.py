@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 
 import click
 
 from agent.cli import options
 from config import Config, environment
+
+LEFT_BEHIND = 2.0  # seconds that what does not end with the daemon may hold up the process
 
 
 @click.command(epilog="Example: nightjar run -c agent.toml")
@@ -18,6 +23,7 @@ def run(file: str | None, summary: bool | None) -> None:
 
     Without a file: host metrics every 15 seconds, served on http://127.0.0.1:9464/metrics.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon listens: a reload asked for early must not end us
     config = options.read(file)
     from agent import logs
 
@@ -66,6 +72,7 @@ async def _serve(config: Config, file: str | None, summary: bool) -> None:
     daemon = Daemon(config, lambda: load(find_file(file), collectors=COLLECTORS, exporters=EXPORTERS))
     if not summary:
         await daemon.run()
+        _end_soon()
         return
     from agent.cli.summary import show
 
@@ -75,3 +82,14 @@ async def _serve(config: Config, file: str | None, summary: bool) -> None:
     finally:
         shown.cancel()
         await asyncio.wait({shown})
+    _end_soon()
+
+
+def _end_soon() -> None:
+    """End the process whatever is left behind: a collector that ignores its cancellation, a thread in a dead mount.
+
+    The daemon has ended in order here; only the interpreter would go on waiting.
+    """
+    timer = threading.Timer(LEFT_BEHIND, os._exit, (0,))
+    timer.daemon = True
+    timer.start()

@@ -43,7 +43,7 @@ def _print(found: dict[str, Any]) -> None:
         console.print(f"  {reason}", markup=False)
     console.print(_collectors(found))
     if found["ledger"]:
-        console.print(_ledger(found))
+        console.print(ledger_table(found["ledger"]))
     spool = found["spool"]
     console.print(
         f"spool {spool['path']}: {options.size(spool['bytes'])} of {options.size(spool['max_bytes'])}, "
@@ -63,14 +63,15 @@ def _collectors(found: dict[str, Any]) -> Any:
     return table
 
 
-def _ledger(found: dict[str, Any]) -> Any:
+def ledger_table(entries: list[dict[str, Any]]) -> Any:
+    """The ledger, for people."""
     from rich.table import Table
 
     table = Table(
         "exporter", "signal", "accepted", "delivered", "pending", "dropped", "rejected", box=None, pad_edge=False
     )
-    for one in found["ledger"]:
-        name = one["exporter"] if one["configured"] else f"{one['exporter']} (not configured)"
+    for one in entries:
+        name = one["exporter"] if one.get("configured", True) else f"{one['exporter']} (not configured)"
         numbers = [str(one[key]) for key in ("accepted", "delivered", "pending")]
         table.add_row(name, one["signal"], *numbers, _book(one["dropped"]), _book(one["rejected"]))
     return table

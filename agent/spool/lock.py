@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -12,22 +13,32 @@ class AlreadyRunning(Exception):
 
 
 class Lock:
-    """Holds `spool.lock`; the file keeps the holder's process id for people to read."""
+    """Holds `spool.lock`; the file keeps the holder's process id for people to read.
+
+    Raises `AlreadyRunning`, or OSError when the file cannot be made or the file system knows no locks.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "spool.lock"
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(self._file, 32).decode("ascii", "replace").strip()
+            self._take(directory)
+        except BaseException:
             os.close(self._file)
+            raise
+
+    def _take(self, directory: Path) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
             raise AlreadyRunning(
                 f"the state directory {directory} is in use by process {holder or 'unknown'}; stop that agent, "
                 "or give this one a state_dir of its own"
             ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk costs the process id, not the lock
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def moved(self) -> bool:
         """Whether the file is gone from its place, so that another process could take a lock beside ours."""

@@ -18,8 +18,11 @@ from msgspec import Struct
 from agent import codec
 from agent.ledger import Entry
 from agent.model import Batch, SeriesSet
-from agent.spool.store import NewBatch, Row, Settlement
-from agent.spool.writer import Event, Limits, SpoolStat, Writer
+from agent.spool.house import Limits
+from agent.spool.look import Listed
+from agent.spool.place import Event
+from agent.spool.records import NewBatch, RejectedBatch, Row, Settlement
+from agent.spool.writer import SpoolStat, Unreadable, Writer
 
 RECENT_ITEMS = 50_000  # items of decoded batches kept for exporters that keep up
 SETS = 64  # decoded series sets kept while catching up
@@ -53,6 +56,7 @@ class Spool:
         self._recent_items = 0
         self._sets: OrderedDict[bytes, SeriesSet] = OrderedDict()
         self._news = asyncio.Event()
+        self._closed = False
         self.progress = 0  # rises with every finished piece of work; a watchdog looks at it
         self.waiting = 0  # pieces of work not finished
 
@@ -65,8 +69,12 @@ class Spool:
             self.progress += 1
 
     async def open(self) -> None:
-        """Open the file; raises `AlreadyRunning` when another process holds the directory."""
-        await self._run(self._writer.open)
+        """Open the file; raises `AlreadyRunning` when another process holds the directory, and nothing else."""
+        try:
+            await self._run(self._writer.open)
+        except BaseException:
+            await self.close()
+            raise
 
     async def attach(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Give each (exporter, signal) an account; known ones go on where they were."""
@@ -77,9 +85,11 @@ class Spool:
         await self._run(self._writer.detach, exporter)
 
     async def close(self) -> None:
-        """Finish what was begun and close the file."""
-        await self._run(self._writer.close)
-        self._thread.shutdown(wait=False)
+        """Finish what was begun and close the file; closing twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.shield(self._run(self._writer.close))
+            self._thread.shutdown(wait=False)
 
     def limit(self, limits: Limits) -> None:
         """Hold other limits from the next append on."""
@@ -88,23 +98,33 @@ class Spool:
     # -- in -------------------------------------------------------------------------------------------------------
 
     async def append(self, batches: Sequence[Batch], checkpoints: Sequence[tuple[str, str, bytes]] = ()) -> None:
-        """Accept batches: when this returns they are on disk, or in the ring while the disk refuses."""
-        numbers = await asyncio.shield(self._run(self._append, list(batches), list(checkpoints)))
+        """Accept batches: when this returns they are on disk, or in the ring while the disk refuses. Once begun it
+        is finished, also when the caller is cancelled.
+        """
+        await asyncio.shield(self._append(list(batches), list(checkpoints)))
+
+    async def _append(self, batches: list[Batch], checkpoints: list[tuple[str, str, bytes]]) -> None:
+        numbers = await self._run(self._encode_and_append, batches, checkpoints)
         for seq, batch in zip(numbers, batches, strict=True):
             if seq:
                 self._remember(seq, batch)
         self._news.set()
         self._news = asyncio.Event()
 
-    def _append(self, batches: list[Batch], checkpoints: list[tuple[str, str, bytes]]) -> list[int]:
+    def _encode_and_append(self, batches: list[Batch], checkpoints: list[tuple[str, str, bytes]]) -> list[int]:
         return self._writer.append([encode(batch) for batch in batches], checkpoints)
 
     def _remember(self, seq: int, batch: Batch) -> None:
+        """Keep a batch decoded until every exporter has had it, as far as there is room."""
         self._recent[seq] = batch
         self._recent_items += len(batch)
-        done = self._writer.state.done().get(batch.signal, 0)
-        while self._recent and (self._recent_items > RECENT_ITEMS or next(iter(self._recent)) <= done):
-            self._recent_items -= len(self._recent.popitem(last=False)[1])
+        done = self._writer.state.done()
+        while self._recent:
+            oldest, first = next(iter(self._recent.items()))
+            if self._recent_items <= RECENT_ITEMS and oldest > done.get(first.signal, 0):
+                return
+            del self._recent[oldest]
+            self._recent_items -= len(first)
 
     # -- out ------------------------------------------------------------------------------------------------------
 
@@ -131,22 +151,39 @@ class Spool:
         return await self._run(self._fetch, exporter, signal, max_items, after)
 
     def _fetch(self, exporter: str, signal: str, max_items: int, after: Chunk | None) -> Chunk | None:
-        account = self._writer.state.accounts.get(exporter, {}).get(signal)
-        if account is None:
+        """Rows that cannot be decoded are passed over; settling the chunk counts them as damaged."""
+        account = self._writer.state.account(exporter, signal)
+        if account is None or (after is not None and after.total < account.items):
             return None
-        rows = self._writer.read(exporter, signal, max_items, after.seq if after else account.seq)
-        start = after.total if after else account.items
-        batches = [batch for row in rows if (batch := self._decode(row)) is not None]
-        return Chunk(batches, rows[-1].seq, rows[-1].total, start) if rows else None
+        seq, start = (after.seq, after.total) if after else (account.seq, account.items)
+        total = start
+        while rows := self._writer.read(exporter, signal, max_items, seq, total):
+            batches, last = self._decode(rows)
+            if batches:
+                return Chunk(batches, last.seq, last.total, start)
+            if last is not rows[-1]:
+                return None
+            seq, total = last.seq, last.total
+        if after is None and seq > account.seq:
+            self._writer.settle(Settlement(exporter, signal, seq, total))
+        return None
 
-    def _decode(self, row: Row) -> Batch | None:
-        if (recent := self._recent.get(row.seq)) is not None:
-            return recent
-        try:
-            series = self._series(row.digest)
-            return codec.decode_batch(row.payload, row.time_ms, series)
-        except codec.Corrupt:
-            return None
+    def _decode(self, rows: list[Row]) -> tuple[list[Batch], Row]:
+        """The batches of rows, and the last row that was looked at: the disk may become unreadable on the way."""
+        batches: list[Batch] = []
+        last = rows[0]
+        for row in rows:
+            try:
+                batches.append(self._recent.get(row.seq) or self._decode_row(row))
+            except codec.Corrupt:
+                pass
+            except Unreadable:
+                break
+            last = row
+        return batches, last
+
+    def _decode_row(self, row: Row) -> Batch:
+        return codec.decode_batch(row.payload, row.time_ms, self._series(row.digest))
 
     def _series(self, digest: bytes) -> SeriesSet:
         if (found := self._sets.get(digest)) is None:
@@ -186,6 +223,36 @@ class Spool:
     async def stat(self) -> SpoolStat:
         """Sizes and ages."""
         return await self._run(self._writer.stat)
+
+    async def list_batches(self, limit: int = 100) -> list[Listed]:
+        """The oldest batches that wait, and for whom."""
+        return await self._run(self._writer.list_batches, limit)
+
+    async def show(self, seq: int) -> Batch | None:
+        """One batch; None when there is none. Raises `codec.Corrupt`."""
+        return await self._run(self._show, seq)
+
+    def _show(self, seq: int) -> Batch | None:
+        row = self._writer.batch(seq)
+        return self._decode_row(row) if row is not None else None
+
+    async def rejected(self) -> list[RejectedBatch]:
+        """The dead letters, oldest first; `look.decoded_rejected` decodes one."""
+        return await self._run(self._writer.rejected)
+
+    async def forget_rejected(self, ids: Iterable[int]) -> None:
+        """Remove dead letters, once replayed or given up."""
+        await self._run(self._writer.forget_rejected, list(ids))
+
+    async def verify(self) -> list[str]:
+        """Every fault that can be found; reads the whole file."""
+        return await self._run(self._writer.verify)
+
+    async def purge(self, exporter: str = "", before_ms: int = 0) -> int:
+        """Give up what waits for an exporter (all of them by default), or what of it was stored before a time
+        (Unix ms); counted as `dropped{purged}`. Answers the items, of all exporters together.
+        """
+        return await self._run(self._writer.purge, exporter, before_ms)
 
 
 def encode(batch: Batch) -> NewBatch:

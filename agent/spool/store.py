@@ -7,104 +7,77 @@ to the event loop.
 Not chosen: an append-only segment log of our own. It salvages more easily, and needs a second mechanism for cursors
 and checkpoints that must agree with it after every crash. SQLite's commits measured as fast as append + fdatasync.
 
-Two guards stand beside SQLite. Every row carries the CRC-32 of what it says. And the *witness*, a small file with two
-alternating slots, repeats the account after every commit: when a damaged write-ahead log makes SQLite fall back to an
-older state without a word, the witness still knows what had been accepted, and the difference is booked as lost.
+Three guards stand beside SQLite. Every row carries a CRC-32 of what it says. There is no index, so that none can
+disagree with its table: every access is by row number. And the *witness*, a small file with two alternating slots,
+repeats the account after every commit: when a damaged write-ahead log makes SQLite fall back to an older state
+without a word, the witness still knows what had been accepted, and the difference is booked as lost.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
 from agent.ledger import State
+from agent.spool.records import PAGE, ROW_OVERHEAD, Checkpoint, NewBatch, RejectedBatch, Row, crc, rejected_crc
 from agent.spool.witness import Witness
 
 FILE = "spool.db"
-ROW_OVERHEAD = 96  # bytes of a row beside its payload: key, numbers, page share; measured 60 to 120
+LARGEST = 128 << 20  # bytes of a value; more is a damaged length, which would be allocated at once
+NOTHING = 1 << 62  # a time that no batch reaches
+COPY_AFTER, COPY_EVERY = 8, 256  # batches
+HELD_SETS = 32
+DEAD_LETTERS = 1_000  # rows of the rejected table
 
+# The order decides the page of each table's root; it stays as it is.
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 0), body BLOB NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS sets (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, payload BLOB NOT NULL,
+CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS sets (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, payload BLOB NOT NULL,
     crc INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY, signal TEXT NOT NULL, time_ms INTEGER NOT NULL,
-    stored_ms INTEGER NOT NULL, items INTEGER NOT NULL, total INTEGER NOT NULL, set_id INTEGER, crc INTEGER NOT NULL,
-    payload BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS batches_by_signal ON batches (signal, seq);
-CREATE TABLE IF NOT EXISTS checkpoints (source TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
-    PRIMARY KEY (source, key)) WITHOUT ROWID;
+    stored_ms INTEGER NOT NULL, items INTEGER NOT NULL, total INTEGER NOT NULL, set_id INTEGER NOT NULL,
+    crc INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS checkpoints (id INTEGER PRIMARY KEY, source TEXT NOT NULL, key BLOB NOT NULL,
+    value BLOB NOT NULL, crc INTEGER NOT NULL, written INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS rejected (id INTEGER PRIMARY KEY, exporter TEXT NOT NULL, signal TEXT NOT NULL,
     time_ms INTEGER NOT NULL, stored_ms INTEGER NOT NULL, items INTEGER NOT NULL, reason TEXT NOT NULL,
     message TEXT NOT NULL, series BLOB NOT NULL, payload BLOB NOT NULL, crc INTEGER NOT NULL);
 """
 
+PRAGMAS = (
+    "auto_vacuum=INCREMENTAL",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "cache_size=-1024",
+    "temp_store=MEMORY",
+    "cell_size_check=ON",
+    "trusted_schema=OFF",
+)
 
-class Row(Struct, frozen=True):
-    """A stored batch. `total` counts the signal's items up to and including this batch; times are Unix ms."""
-
-    seq: int
-    signal: str
-    time_ms: int
-    stored_ms: int
-    items: int
-    total: int
-    digest: bytes
-    payload: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes on disk, overhead included."""
-        return len(self.payload) + ROW_OVERHEAD
+BATCH = "SELECT seq, signal, time_ms, stored_ms, items, total, set_id, crc, payload FROM batches"
+REJECTED = "SELECT exporter, signal, time_ms, items, reason, message, series, payload, id, stored_ms, crc FROM rejected"
 
 
-class NewBatch(Struct, frozen=True):
-    """A batch to store: its encoded form, and the series set it speaks of."""
-
-    signal: str
-    time_ms: int
-    items: int
-    digest: bytes
-    series: bytes
-    payload: bytes
+class Damaged(sqlite3.DatabaseError):
+    """The file holds what we never wrote."""
 
 
-class RejectedBatch(Struct, frozen=True):
-    """What a destination refused for good, with its words; self-contained, for `spool list|show|replay`."""
-
-    exporter: str
-    signal: str
-    time_ms: int
-    items: int
-    reason: str
-    message: str
-    series: bytes
-    payload: bytes
-    id: int = 0
-    stored_ms: int = 0
-
-
-class Settlement(Struct, frozen=True):
-    """The verdict over an exporter's batches up to `seq`: counts, and what was refused."""
-
-    exporter: str
-    signal: str
-    seq: int
-    total: int
-    delivered: int = 0
-    dropped: dict[str, int] = {}
-    rejected: tuple[RejectedBatch, ...] = ()
-    partial: dict[str, int] = {}  # items that the server counted as left out, without naming them
-
-
-def _row_crc(row: tuple[object, ...], payload: bytes) -> int:
-    """CRC-32 over what a row says about itself and its payload."""
-    return zlib.crc32(payload, zlib.crc32("|".join(map(str, row)).encode()))
+@contextlib.contextmanager
+def as_damage() -> Iterator[None]:
+    """Whatever else reading a damaged file makes the binding raise, told as damage."""
+    try:
+        yield
+    except (MemoryError, OverflowError, ValueError, TypeError, SystemError, msgspec.MsgspecError) as error:
+        raise Damaged(f"{type(error).__name__}: {error}") from error
 
 
 def now_ms() -> int:
@@ -113,67 +86,93 @@ def now_ms() -> int:
 
 
 class Store:
-    """The database. `state` is always what the last successful transaction said."""
+    """The database. `state` is always what the last successful transaction said, `batches` how many there are."""
 
-    REJECTED_ROWS = 1_000
-    REJECTED_BYTES = 8 << 20
-
-    def __init__(self, directory: Path, *, clock: Callable[[], int] = now_ms, log_pages: int = 512) -> None:
-        self.path = directory / FILE
-        self.log_pages = log_pages
-        self.clock = clock
-        self._sets: dict[bytes, int] = {}
-        self._digests: dict[int, bytes] = {}
-        self.witness = Witness(directory / "spool.witness")
+    def __init__(
+        self,
+        directory: Path,
+        name: str = FILE,
+        *,
+        clock: Callable[[], int] = now_ms,
+        log_pages: int = 512,
+        rejected_bytes: int = 8 << 20,
+    ) -> None:
+        self.path = directory / name
+        self.log_pages, self.rejected_bytes, self.clock = log_pages, rejected_bytes, clock
+        self._sets: dict[int, tuple[bytes, int]] = {}  # series sets by number: digest, checksum
+        self._copies: dict[bytes, list[int]] = {}  # by digest: the numbers of the sound ones
+        self._uses: dict[bytes, int] = {}  # batches since the newest copy
+        self.held_sets: OrderedDict[bytes, bytes] = OrderedDict()  # those of the newest batches, for when they are lost
+        self._deleted: dict[str, int] = {}  # per signal, the batch number up to which rows are gone
+        self._below = 0  # the same for all signals
+        self.witness = Witness(directory / "spool.witness") if name == FILE else None
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
-            self._prepare()
-            self.inode = self.path.stat().st_ino
-            self.state = self._load_state()
+            self._load()
         except BaseException:
             self._db.close()
             raise
 
-    def _prepare(self) -> None:
-        for pragma in (
-            "auto_vacuum=INCREMENTAL",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "cache_size=-1024",
-            f"wal_autocheckpoint={self.log_pages}",
-            f"journal_size_limit={self.log_pages * 4096}",
-            "temp_store=MEMORY",
-        ):
+    @as_damage()
+    def _load(self) -> None:
+        self._db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
+        for pragma in PRAGMAS:
             self._db.execute(f"PRAGMA {pragma}").fetchall()
+        self.limit_log(self.log_pages)
         self._db.executescript(SCHEMA)
+        if (self._pragma("page_size"), self._pragma("auto_vacuum")) != (PAGE, 2):
+            raise Damaged("the file's header is damaged")
+        self.state = self._read_state()
+        self._know_sets()
+        self.batches = int(self._db.execute("SELECT count(*) FROM batches").fetchone()[0])
+        self._inodes = self._find()
 
-    def _load_state(self) -> State:
+    def limit_log(self, log_pages: int) -> None:
+        """Keep the write-ahead log at so many pages."""
+        self.log_pages = log_pages
+        self._db.execute(f"PRAGMA wal_autocheckpoint={log_pages}").fetchall()
+        self._db.execute(f"PRAGMA journal_size_limit={log_pages * PAGE}").fetchall()
+
+    def _read_state(self) -> State:
         row = self._db.execute("SELECT body, crc FROM state WHERE id = 0").fetchone()
-        if row is None:
-            state = State()
-        else:
-            if not isinstance(row[0], bytes) or zlib.crc32(row[0]) != row[1]:
-                raise sqlite3.DatabaseError("the state row is damaged")
-            try:
-                state = msgspec.msgpack.decode(row[0], type=State)
-            except msgspec.MsgspecError as error:
-                raise sqlite3.DatabaseError(f"the state row is unreadable: {error}") from None
-        seen = self.witness.read()
-        if seen is None or seen.commit <= state.commit:
-            return state
-        raise sqlite3.DatabaseError(f"commit {state.commit} found where {seen.commit} was written")
+        if row is not None and (not isinstance(row[0], bytes) or zlib.crc32(row[0]) != row[1]):
+            raise Damaged("the state row is damaged")
+        state = State() if row is None else msgspec.msgpack.decode(row[0], type=State)
+        seen = self.witness.read() if self.witness is not None else None
+        if seen is not None and seen.commit > state.commit:
+            raise Damaged(f"commit {state.commit} found where {seen.commit} was written")
+        return state
+
+    def _know_sets(self) -> None:
+        self._sets, self._copies, self._uses = {}, {}, {}
+        for number, digest, payload, found in self._db.execute("SELECT id, digest, payload, crc FROM sets"):
+            self._sets[number] = (digest, found)
+            if zlib.crc32(payload) == found:
+                self._copies.setdefault(digest, []).append(number)
 
     def close(self) -> None:
         """Close the connection; the log is folded into the file."""
         self._db.close()
-        self.witness.close()
+        if self.witness is not None:
+            self.witness.close()
+
+    # -- the files ------------------------------------------------------------------------------------------------
+
+    def _find(self) -> list[int]:
+        return [os.stat(f"{self.path}{suffix}").st_ino for suffix in ("", "-wal")]
 
     def moved(self) -> bool:
-        """Whether the file is gone from its place, or another stands there."""
+        """Whether the file or its log is gone from its place, or another stands there."""
         try:
-            return self.path.stat().st_ino != self.inode
+            return self._find() != self._inodes
         except OSError:
             return True
+
+    def copy_to(self, path: Path) -> None:
+        """Copy everything into a new file, from a file that may have lost its name."""
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
+            self._db.backup(target, pages=1024)
 
     # -- transactions ---------------------------------------------------------------------------------------------
 
@@ -182,184 +181,252 @@ class Store:
         state: State,
         rows: Sequence[tuple[int, int, NewBatch]] = (),
         *,
-        rejected: Iterable[RejectedBatch] = (),
-        checkpoints: Iterable[tuple[str, str, bytes]] = (),
-        below: Mapping[str, int] | None = None,
+        rejected: Sequence[RejectedBatch] = (),
+        checkpoints: Sequence[Checkpoint] = (),
+        evict: int = 0,
     ) -> None:
-        """One transaction: store `rows` (seq, total, batch), dead letters and checkpoints, delete each signal's
-        batches up to `below`, and make `state` the truth. Raises sqlite3.Error and leaves everything as it was.
+        """One transaction: store `rows` (seq, total, batch), dead letters and checkpoints, delete what every account
+        is done with and all batches up to number `evict`, and make `state` the truth. Raises sqlite3.Error and leaves
+        everything as it was.
         """
-        state.commit += 1
+        was, state.commit = state.commit, max(state.commit, self.state.commit) + 1
+        done, below = state.done(), max(evict, state.passed())
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            gone = self._delete(done, below)
             self._insert(rows)
             self._keep_rejected(rejected)
-            self._db.executemany("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", checkpoints)
-            for signal, seq in (below or {}).items():
-                self._db.execute("DELETE FROM batches WHERE signal = ? AND seq <= ?", (signal, seq))
+            self._keep_checkpoints(checkpoints, state.commit)
             body = msgspec.msgpack.encode(state)
             self._db.execute("INSERT OR REPLACE INTO state VALUES (0, ?, ?)", (body, zlib.crc32(body)))
             self._db.execute("COMMIT")
         except BaseException:
-            self._sets.clear()
-            self._digests.clear()
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            state.commit = was
+            self._roll_back()
             raise
         self.state = state
-        self.witness.write(state)
+        self.batches += len(rows) - gone
+        self._deleted, self._below = done, below
+        if self.witness is not None:
+            self.witness.write(state)
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):
+            self._know_sets()
+
+    def _delete(self, done: dict[str, int], below: int) -> int:
+        """Delete everything up to number `below`, whatever signal a damaged row may say it has, and what is done of
+        each signal, looking only where it was not deleted before; answers how many rows went.
+        """
+        gone = 0
+        if below > self._below:
+            gone = self._db.execute("DELETE FROM batches WHERE seq <= ?", (below,)).rowcount
+        for signal, seq in done.items():
+            if (before := max(self._deleted.get(signal, 0), below)) < seq:
+                sql = "DELETE FROM batches WHERE seq > ? AND seq <= ? AND signal = ?"
+                gone += self._db.execute(sql, (before, seq, signal)).rowcount
+        return gone
 
     def _insert(self, rows: Sequence[tuple[int, int, NewBatch]]) -> None:
-        stored = self.clock()
+        now = self.clock()
         for seq, total, batch in rows:
-            set_id = self._set_id(batch)
-            facts = (seq, batch.signal, batch.time_ms, stored, batch.items, total)
-            crc = _row_crc(facts, batch.payload)
+            set_id, set_crc = self._set(batch)
+            facts = (seq, batch.signal, batch.time_ms, batch.stored_ms or now, batch.items, total)
+            found = crc((*facts, set_crc), batch.payload)
+            # OR REPLACE: a commit that failed may have come about all the same, and is then repeated.
             self._db.execute(
-                "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*facts, set_id, crc, batch.payload)
+                "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*facts, set_id, found, batch.payload),
             )
 
-    def _set_id(self, batch: NewBatch) -> int:
-        if (found := self._sets.get(batch.digest)) is None:
-            row = self._db.execute("SELECT id FROM sets WHERE digest = ?", (batch.digest,)).fetchone()
-            if row is None:
-                cursor = self._db.execute(
-                    "INSERT INTO sets (digest, payload, crc) VALUES (?, ?, ?)",
-                    (batch.digest, batch.series, zlib.crc32(batch.series)),
-                )
-                row = (cursor.lastrowid,)
-            found = self._sets[batch.digest] = int(row[0])
-        return found
-
-    def _keep_rejected(self, rejected: Iterable[RejectedBatch]) -> None:
-        stored = self.clock()
-        for one in rejected:
-            crc = zlib.crc32(one.payload, zlib.crc32(one.series))
-            self._db.execute(
-                "INSERT INTO rejected (exporter, signal, time_ms, stored_ms, items, reason, message, series, payload,"
-                " crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    one.exporter,
-                    one.signal,
-                    one.time_ms,
-                    stored,
-                    one.items,
-                    one.reason,
-                    one.message[:1000],
-                    one.series,
-                    one.payload,
-                    crc,
-                ),
-            )
-        # Dead letters are already booked as rejected; the table is bounded, and its oldest rows make room.
-        self._db.execute("DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (self.REJECTED_ROWS,))
-
-    def collect_garbage(self) -> None:
-        """Forget series sets that no batch speaks of, and give free pages back to the file system."""
-        self._db.execute("DELETE FROM sets WHERE id NOT IN (SELECT DISTINCT set_id FROM batches)")
-        self._sets.clear()
-        self._digests.clear()
-        self._db.execute("PRAGMA incremental_vacuum(4096)").fetchall()
-
-    # -- reading --------------------------------------------------------------------------------------------------
-
-    def read(self, signal: str, after: int, max_items: int, *, max_bytes: int = 8 << 20) -> list[Row]:
-        """Batches of a signal after `after`, oldest first, until `max_items` or `max_bytes` is reached; at least
-        one if there is one. A row whose checksum is wrong is left out: the cursor passing over it counts it.
+    def _set(self, batch: NewBatch) -> tuple[int, int]:
+        """The number and checksum of a batch's series set. It is written when first met, again after `COPY_AFTER`
+        batches and then every `COPY_EVERY`: all of its batches need it, and one copy makes good for another.
         """
-        rows: list[Row] = []
-        items = size = 0
-        cursor = self._db.execute(
-            "SELECT seq, signal, time_ms, stored_ms, items, total, set_id, crc, payload FROM batches"
-            " WHERE seq > ? AND signal = ? ORDER BY seq",
-            (after, signal),
-        )
-        for record in cursor:
-            row = self._row(record)
-            if row is None:
+        self._hold(batch.digest, batch.series)
+        uses = self._uses[batch.digest] = self._uses.get(batch.digest, 0) + 1
+        copies = self._copies.setdefault(batch.digest, [])
+        if not copies or uses > (COPY_EVERY if len(copies) > 1 else COPY_AFTER):
+            found = zlib.crc32(batch.series)
+            cursor = self._db.execute(
+                "INSERT INTO sets (digest, payload, crc) VALUES (?, ?, ?)", (batch.digest, batch.series, found)
+            )
+            copies.append(int(cursor.lastrowid or 0))
+            self._sets[copies[-1]] = (batch.digest, found)
+            self._uses[batch.digest] = 1
+        return copies[-1], self._sets[copies[-1]][1]
+
+    def _hold(self, digest: bytes, series: bytes) -> None:
+        self.held_sets[digest] = series
+        self.held_sets.move_to_end(digest)
+        if len(self.held_sets) > HELD_SETS:
+            self.held_sets.popitem(last=False)
+
+    def _keep_rejected(self, rejected: Sequence[RejectedBatch]) -> None:
+        now = self.clock()
+        for one in rejected:
+            message = one.message[:1000].encode("utf-8", "replace").decode()
+            one = msgspec.structs.replace(one, message=message, stored_ms=one.stored_ms or now)
+            facts = (one.exporter, one.signal, one.time_ms, one.stored_ms, one.items, one.reason, one.message)
+            self._db.execute(
+                "INSERT OR REPLACE INTO rejected VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (one.id or None, *facts, one.series, one.payload, rejected_crc(one)),
+            )
+        if rejected:
+            self._bound_rejected()
+
+    def _bound_rejected(self) -> None:
+        """Dead letters are already booked as rejected; their table is bounded, and its oldest rows make room."""
+        kept = size = 0
+        for number, length in self._db.execute(
+            "SELECT id, length(series) + length(payload) FROM rejected ORDER BY id DESC"
+        ).fetchall():
+            kept, size = kept + 1, size + length
+            if kept > DEAD_LETTERS or size > self.rejected_bytes:
+                self._db.execute("DELETE FROM rejected WHERE id <= ?", (number,))
+                return
+
+    def _keep_checkpoints(self, checkpoints: Iterable[Checkpoint], written: int) -> None:
+        for source, key, value in checkpoints:
+            raw = key.encode("utf-8", "surrogatepass")
+            number = int.from_bytes(hashlib.blake2b(f"{source}\0".encode() + raw, digest_size=8).digest()) >> 1
+            if not value:
+                self._db.execute("DELETE FROM checkpoints WHERE id = ?", (number,))
                 continue
-            rows.append(row)
-            items += row.items
-            size += row.size
-            if items >= max_items or size >= max_bytes:
-                break
-        cursor.close()
-        return rows
-
-    def _row(self, record: tuple[object, ...]) -> Row | None:
-        *facts, set_id, crc, payload = record
-        if not isinstance(payload, bytes) or _row_crc(tuple(facts), payload) != crc:
-            return None
-        digest = self._digest(set_id)
-        return Row(*facts, digest, payload) if digest else None  # type: ignore[arg-type, call-arg]  # the checksum vouches
-
-    def _digest(self, set_id: object) -> bytes | None:
-        if not isinstance(set_id, int):
-            return None
-        if (found := self._digests.get(set_id)) is None:
-            row = self._db.execute("SELECT digest FROM sets WHERE id = ?", (set_id,)).fetchone()
-            if row is None:
-                return None
-            found = self._digests[set_id] = bytes(row[0])
-        return found
-
-    def series(self, digest: bytes) -> bytes | None:
-        """The payload of a series set; None when it is missing or damaged."""
-        row = self._db.execute("SELECT payload, crc FROM sets WHERE digest = ?", (digest,)).fetchone()
-        if row is None or not isinstance(row[0], bytes) or zlib.crc32(row[0]) != row[1]:
-            return None
-        return row[0]
-
-    def oldest_ms(self) -> int:
-        """When the oldest batch was stored, Unix ms; far in the future when there is none."""
-        row = self._db.execute("SELECT stored_ms FROM batches ORDER BY seq LIMIT 1").fetchone()
-        return int(row[0]) if row else 1 << 62
-
-    def count(self) -> int:
-        """Batches in the file."""
-        return int(self._db.execute("SELECT count(*) FROM batches").fetchone()[0])
-
-    def outline(self) -> Iterable[tuple[int, str, int, int, int, int]]:
-        """(seq, signal, stored_ms, items, total, bytes) of every batch, oldest first."""
-        return self._db.execute(
-            "SELECT seq, signal, stored_ms, items, total, length(payload) FROM batches ORDER BY seq"
-        )
-
-    def checkpoints(self, source: str) -> dict[str, bytes]:
-        """The checkpoints of a source, such as the positions of a tailer."""
-        rows = self._db.execute("SELECT key, value FROM checkpoints WHERE source = ?", (source,))
-        return {str(key): bytes(value) for key, value in rows}
-
-    def rejected(self) -> list[RejectedBatch]:
-        """The dead letters, oldest first; damaged ones left out."""
-        rows = self._db.execute(
-            "SELECT exporter, signal, time_ms, items, reason, message, series, payload, id, stored_ms, crc"
-            " FROM rejected ORDER BY id"
-        )
-        return [RejectedBatch(*row[:-1]) for row in rows if zlib.crc32(row[7], zlib.crc32(row[6])) == row[10]]
+            facts = (number, source, raw, value)
+            self._db.execute(
+                "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)",
+                (*facts, crc((source, written), raw, value), written),
+            )
 
     def forget_rejected(self, ids: Iterable[int]) -> None:
         """Remove dead letters, once replayed or given up."""
         self._db.executemany("DELETE FROM rejected WHERE id = ?", [(one,) for one in ids])
 
-    def used(self) -> int:
-        """Bytes that live rows hold in the file, without free pages and the log."""
-        pages, free, size = (self._pragma(name) for name in ("page_count", "freelist_count", "page_size"))
-        return (pages - free) * size
+    def collect_garbage(self) -> None:
+        """Forget series sets that no batch speaks of."""
+        self._db.execute("DELETE FROM sets WHERE id NOT IN (SELECT DISTINCT set_id FROM batches)")
+        self._know_sets()
+
+    def give_back(self, pages: int) -> None:
+        """Return free pages to the file system, in steps that keep the log small."""
+        while pages > 0 and self._pragma("freelist_count"):
+            self._db.execute(f"PRAGMA incremental_vacuum({min(pages, self.log_pages)})").fetchall()
+            self.fold_log()
+            pages -= self.log_pages
+
+    def fold_log(self) -> None:
+        """Carry the log into the file and empty it."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    @as_damage()
+    def read(self, signal: str, after: int, max_items: int, *, max_bytes: int = 8 << 20) -> tuple[list[Row], bool]:
+        """Batches of a signal after `after`, oldest first, until `max_items` or `max_bytes` is reached; at least
+        one if there is one. Also whether the last batch of the file was reached.
+
+        A row whose checksum is wrong is left out: the cursor passing over it counts it.
+        """
+        rows: list[Row] = []
+        items = size = 0
+        sql = f"{BATCH} WHERE seq > ? AND signal = ? ORDER BY seq"
+        with contextlib.closing(self._db.execute(sql, (after, signal))) as records:
+            for record in records:
+                if (row := self._row(record)) is None:
+                    continue
+                rows.append(row)
+                items, size = items + row.items, size + row.size
+                if items >= max_items or size >= max_bytes:
+                    return rows, False
+        return rows, True
+
+    @as_damage()
+    def batch(self, seq: int) -> Row | None:
+        """One batch; None when there is none, or it is damaged."""
+        record = self._db.execute(f"{BATCH} WHERE seq = ?", (seq,)).fetchone()
+        return self._row(record) if record else None
+
+    def _row(self, record: tuple[object, ...]) -> Row | None:
+        *facts, set_id, found, payload = record
+        known = self._sets.get(set_id) if isinstance(set_id, int) else None
+        if known is None or not isinstance(payload, bytes) or crc((*facts, known[1]), payload) != found:
+            return None
+        return Row(*facts, known[0], payload)  # type: ignore[arg-type, call-arg]  # the checksum vouches
+
+    @as_damage()
+    def series(self, digest: bytes) -> bytes | None:
+        """The payload of a series set; None when it is missing or damaged."""
+        for number in self._copies.get(digest, ()):
+            row = self._db.execute("SELECT payload, crc FROM sets WHERE id = ?", (number,)).fetchone()
+            if row is not None and isinstance(row[0], bytes) and zlib.crc32(row[0]) == row[1]:
+                return row[0]
+        self._copies.pop(digest, None)  # the next batch writes it again
+        return self.held_sets.get(digest)
+
+    @as_damage()
+    def oldest_ms(self) -> int:
+        """When the oldest batch was stored, Unix ms; far in the future when there is none."""
+        row = self._db.execute("SELECT stored_ms FROM batches ORDER BY seq LIMIT 1").fetchone()
+        return int(row[0]) if row else NOTHING
+
+    def walk(self, after: int = 0) -> Iterator[tuple[int, int, Row | None]]:
+        """(seq, bytes, row) of every batch, oldest first; no row where it is damaged."""
+        sql = f"{BATCH} WHERE seq > ? ORDER BY seq"
+        with as_damage(), contextlib.closing(self._db.execute(sql, (after,))) as records:
+            for record in records:
+                yield int(record[0]), len(record[-1]) + ROW_OVERHEAD, self._row(record)
+
+    @as_damage()
+    def checkpoints(self, source: str) -> dict[str, bytes]:
+        """The checkpoints of a source, such as the positions of a tailer; damaged ones left out."""
+        rows = self._db.execute("SELECT key, value, crc, written FROM checkpoints WHERE source = ?", (source,))
+        return {
+            key.decode("utf-8", "surrogatepass"): value
+            for key, value, found, written in rows
+            if crc((source, written), key, value) == found
+        }
+
+    @as_damage()
+    def rejected(self) -> list[RejectedBatch]:
+        """The dead letters, oldest first; damaged ones left out."""
+        rows = self._db.execute(f"{REJECTED} ORDER BY id")
+        return [one for row in rows if rejected_crc(one := RejectedBatch(*row[:-1])) == row[-1]]
+
+    # -- sizes and faults -----------------------------------------------------------------------------------------
+
+    def pages(self) -> tuple[int, int]:
+        """(all, free) pages of the file."""
+        return self._pragma("page_count"), self._pragma("freelist_count")
 
     def on_disk(self) -> int:
         """Bytes of all the spool's files."""
-        files = (self.path, Path(f"{self.path}-wal"), Path(f"{self.path}-shm"), self.witness.path)
-        return sum(file.stat().st_size for file in files if file.exists())
+        total = 0
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                total += os.stat(f"{self.path}{suffix}").st_size
+        return total + (self.witness.size() if self.witness is not None else 0)
 
     def _pragma(self, name: str) -> int:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
+    @as_damage()
+    def sound(self) -> bool:
+        """Whether SQLite finds its own structure whole; reads the whole file."""
+        return bool(self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+
+    @as_damage()
     def verify(self) -> list[str]:
         """Every fault that can be found: SQLite's own check, and the checksum of every row."""
         faults = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(100)") if row[0] != "ok"]
-        records = self._db.execute(
-            "SELECT seq, signal, time_ms, stored_ms, items, total, set_id, crc, payload FROM batches ORDER BY seq"
-        )
-        damaged = [record[0] for record in records if self._row(record) is None]
-        return faults + [f"batch {seq}: its checksum does not match, or its series set is missing" for seq in damaged]
+        faults += [f"batch {seq}: damaged, or its series set is" for seq, _, row in self.walk() if row is None]
+        sets = self._db.execute("SELECT id, payload, crc FROM sets")
+        faults += [f"series set {number}: damaged" for number, body, found in sets if zlib.crc32(body) != found]
+        letters = self._db.execute(REJECTED)
+        faults += [
+            f"rejected {row[8]}: damaged" for row in letters if rejected_crc(RejectedBatch(*row[:-1])) != row[-1]
+        ]
+        return faults

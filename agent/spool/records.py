@@ -1,0 +1,98 @@
+"""What the spool's rows say, each with a CRC-32 over all of it.
+
+A batch's checksum takes in that of its series set: values can never be read with the names of another set.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from msgspec import Struct
+
+ROW_OVERHEAD = 96  # bytes of a row beside its payload: key, numbers, page share; measured 60 to 120
+PAGE = 4096
+
+
+class Row(Struct, frozen=True):
+    """A stored batch. `total` counts the signal's items up to and including this batch; times are Unix ms."""
+
+    seq: int
+    signal: str
+    time_ms: int
+    stored_ms: int
+    items: int
+    total: int
+    digest: bytes
+    payload: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, overhead included."""
+        return len(self.payload) + ROW_OVERHEAD
+
+
+class NewBatch(Struct, frozen=True):
+    """A batch to store: its encoded form, and the series set it speaks of. `stored_ms` 0 means now."""
+
+    signal: str
+    time_ms: int
+    items: int
+    digest: bytes
+    series: bytes
+    payload: bytes
+    stored_ms: int = 0
+
+
+class RejectedBatch(Struct, frozen=True):
+    """What a destination refused for good, with its words; self-contained, for `spool list|show|replay`."""
+
+    exporter: str
+    signal: str
+    time_ms: int
+    items: int
+    reason: str
+    message: str
+    series: bytes
+    payload: bytes
+    id: int = 0
+    stored_ms: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, about."""
+        return pages(len(self.series) + len(self.payload) + len(self.message) + ROW_OVERHEAD)
+
+
+class Settlement(Struct, frozen=True):
+    """The verdict over an exporter's batches up to `seq`: counts, and what was refused."""
+
+    exporter: str
+    signal: str
+    seq: int
+    total: int
+    delivered: int = 0
+    dropped: dict[str, int] = {}
+    rejected: tuple[RejectedBatch, ...] = ()
+    partial: dict[str, int] = {}  # items that the server counted as left out, without naming them
+
+
+Checkpoint = tuple[str, str, bytes]  # source, key, value; an empty value removes it
+
+
+def pages(size: int) -> int:
+    """Bytes that a row of `size` takes in the file: shared pages while small, pages of its own when large."""
+    return size if size < PAGE // 2 else (size // PAGE + 1) * PAGE
+
+
+def crc(facts: tuple[object, ...], *contents: bytes) -> int:
+    """The CRC-32 over some facts and what they describe."""
+    found = zlib.crc32("|".join(map(str, facts)).encode("utf-8", "surrogatepass"))
+    for content in contents:
+        found = zlib.crc32(content, found)
+    return found
+
+
+def rejected_crc(one: RejectedBatch) -> int:
+    """The checksum of a dead letter, without its id."""
+    facts = (one.exporter, one.signal, one.time_ms, one.stored_ms, one.items, one.reason, one.message)
+    return crc(facts, one.series, one.payload)

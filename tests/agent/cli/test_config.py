@@ -1,0 +1,98 @@
+"""`nightjar config` and `nightjar plugins`."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agent.cli import nightjar
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(nightjar, arguments, catch_exceptions=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "token").write_text("hunter2-token\n")
+    path = tmp_path / "agent.toml"
+    path.write_text(f"""
+        [agent]
+        state_dir = "{tmp_path}"
+        [collectors.host]
+        [exporters.remote_write]
+        url = "http://127.0.0.1:1/write"
+        bearer_token = "${{file:token}}"
+    """)
+    return path
+
+
+def test_check_names_what_is_configured(config: Path) -> None:
+    result = call("config", "check", "-c", str(config))
+    assert result.exit_code == 0
+    assert "remote_write" in result.stdout
+    assert "512MiB" in result.stdout
+
+
+def test_check_shows_every_fault_with_its_place_and_exits_78(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text('[agent]\ninterval = 15\n[colectors.host]\n[exporters.remote_write]\nurrl = "http://a/"\n')
+    result = call("config", "check", "-c", str(path))
+    assert result.exit_code == 78
+    assert f"{path}:2:1: agent.interval: " in result.stderr
+    assert 'did you mean "collectors"?' in result.stderr
+    assert 'did you mean "url"?' in result.stderr
+
+
+def test_check_refuses_a_plugin_whose_files_cannot_be_read(config: Path) -> None:
+    config.write_text(config.read_text().replace("file:token", "file:missing"))
+    result = call("config", "check", "-c", str(config))
+    assert result.exit_code == 78
+    assert "Traceback" not in result.output
+
+
+def test_show_tells_where_each_option_comes_from_and_hides_secrets(config: Path) -> None:
+    result = call("config", "show", "-c", str(config))
+    assert f'url = "http://127.0.0.1:1/write"  # {config}:6' in result.stdout
+    assert 'interval = "15s"  # default' in result.stdout
+    assert "hunter2" not in result.output
+    shown = json.loads(call("config", "show", "--json", "-c", str(config)).stdout)
+    assert shown["exporters"]["remote_write"]["bearer_token"]["value"] == "***"
+
+
+def test_init_writes_an_example_that_is_accepted_and_never_overwrites(tmp_path: Path) -> None:
+    path = tmp_path / "new.toml"
+    assert call("config", "init", str(path)).exit_code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert call("config", "check", "-c", str(path)).exit_code == 0
+    again = call("config", "init", str(path))
+    assert again.exit_code == 1
+    assert "--force" in again.stderr
+    assert call("config", "init", "--force", str(path)).exit_code == 0
+
+
+def test_schema_is_json_schema() -> None:
+    schema = json.loads(call("config", "schema").stdout)
+    assert schema["$schema"].endswith("2020-12/schema")
+    assert "remote_write" in schema["properties"]["exporters"]["properties"]
+
+
+def test_plugins_lists_and_describes() -> None:
+    listed = json.loads(call("plugins", "--json").stdout)
+    assert {one["kind"] for one in listed} >= {"host", "remote_write", "file"}
+    assert all(one["usable"] for one in listed)
+    described = call("plugins", "remote_write").stdout
+    assert "url" in described
+    assert "required" in described
+    assert "[exporters.remote_write]" in described
+    assert "node_load1" in call("plugins", "host").stdout
+
+
+def test_an_unknown_plugin_is_corrected() -> None:
+    result = call("plugins", "hots")
+    assert result.exit_code == 1
+    assert "did you mean host" in result.stderr
