@@ -39,6 +39,15 @@ class Part(Struct, frozen=True):
     context: tuple[tuple[tuple[str, str], ...], ...] = ()
 
 
+class Plan(Struct, frozen=True):
+    """The way to another configuration: what is wanted, and those parts of it that had to be built anew."""
+
+    parts: dict[str, Part]
+    sections: dict[str, Section]
+    runners: dict[str, Runner]
+    deliveries: dict[str, Delivery]
+
+
 class Assembly:
     """The runners and deliveries at work. `group` owns the deliveries' tasks."""
 
@@ -51,14 +60,19 @@ class Assembly:
         self._sections: dict[str, Section] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def apply(self, config: Config) -> dict[str, list[str]]:
-        """Change to a configuration; answers the names of what was added, changed, removed. Raises `Refused`."""
+    def plan(self, config: Config) -> Plan:
+        """Build what a configuration asks for and is not there yet; touches nothing that runs. Raises `Refused`."""
         wanted = {OWN: _own_part(config)} | {one.name: _part(one, config) for one in config.collectors}
         runners = {name: self._runner(name, part) for name, part in wanted.items() if self._built.get(name) != part}
         sections = {one.name: one for one in config.exporters}
         deliveries = {name: self._delivery(one) for name, one in sections.items() if self._sections.get(name) != one}
-        gone = [name for name in self._built if name not in wanted]
-        lost = [name for name in self._sections if name not in sections]
+        return Plan(wanted, sections, runners, deliveries)
+
+    async def change(self, plan: Plan) -> dict[str, list[str]]:
+        """Carry a plan out; answers the names of what was added, changed, removed."""
+        runners, deliveries = plan.runners, plan.deliveries
+        gone = [name for name in self._built if name not in plan.parts]
+        lost = [name for name in self._sections if name not in plan.sections]
         changes = {
             "added": [
                 name for name in (*runners, *deliveries) if name not in self._built and name not in self._sections
@@ -67,9 +81,9 @@ class Assembly:
             "removed": [*gone, *lost],
         }
         await self._replace_deliveries(deliveries, lost)
-        self._sections = sections
+        self._sections = plan.sections
         await self._replace_runners(runners, gone)
-        self._built = wanted
+        self._built = plan.parts
         return changes
 
     # -- collectors -----------------------------------------------------------------------------------------------
@@ -94,8 +108,8 @@ class Assembly:
     async def _replace_runners(self, new: dict[str, Runner], gone: list[str]) -> None:
         old = [self.runners[name] for name in (*gone, *new) if name in self.runners]
         self._daemon.scheduler.remove(old)
+        await asyncio.gather(*(runner.close() for runner in old))
         for runner in old:
-            await runner.close()
             stale = runner.stamper.vanish(self._daemon.clock.now())
             self._daemon.pipeline.submit(runner.name, stale)
             self.runners.pop(runner.name, None)
@@ -108,7 +122,7 @@ class Assembly:
         assert isinstance(section.common, ExporterCommon)  # noqa: S101  # by construction of Config
         timeout = float(section.common.timeout)
         exporter = build(EXPORTERS, section, timeout=timeout)
-        return Delivery(section.name, exporter, self._daemon.spool)
+        return Delivery(section.name, exporter, self._daemon.spool, timeout=timeout)
 
     async def _replace_deliveries(self, new: dict[str, Delivery], gone: list[str]) -> None:
         await asyncio.gather(*(self._end(name) for name in (*gone, *new) if name in self.deliveries))
@@ -119,22 +133,19 @@ class Assembly:
             self.deliveries[name] = delivery
             self._tasks[name] = self.group.create_task(delivery.run(), name=f"deliver {name}")
 
-    async def _end(self, name: str) -> None:
+    async def _end(self, name: str, seconds: float = CLOSING) -> None:
         delivery, task = self.deliveries.pop(name), self._tasks.pop(name)
-        await delivery.finish_request(CLOSING)
+        await delivery.finish_request(seconds)
         task.cancel()
         await asyncio.wait({task})
-        await delivery.exporter.close()
+        await delivery.close()
 
-    async def close(self) -> None:
-        """Stop everything; requests under way have had their time."""
-        for runner in self.runners.values():
-            await runner.close()
-        for name in list(self.deliveries):
-            task = self._tasks.pop(name)
-            task.cancel()
-            await asyncio.wait({task})
-            await self.deliveries.pop(name).exporter.close()
+    async def close(self, seconds: float) -> None:
+        """Stop everything; requests under way get so long at most."""
+        await asyncio.gather(
+            *(runner.close() for runner in self.runners.values()),
+            *(self._end(name, seconds) for name in list(self.deliveries)),
+        )
 
 
 def build(plugins: Plugins, section: Section, **more: Any) -> Any:
@@ -143,6 +154,8 @@ def build(plugins: Plugins, section: Section, **more: Any) -> Any:
         return plugins.plugin(section.kind)(section.options, **more)
     except (ValueError, OSError) as error:
         raise Refused(f"{section.name}: {error}") from error
+    except Exception as error:  # a plugin's defect must not end an agent that runs well with what it had
+        raise Refused(f"{section.name}: {type(error).__name__}: {error}") from error
 
 
 def _part(section: Section, config: Config) -> Part:

@@ -31,7 +31,8 @@ from agent.spool.writer import Event, Limits
 from config import Config, ConfigError, SpoolOptions, environment
 
 SOCKET = "nightjar.sock"
-DRAIN = 5.0  # seconds that requests under way get at the end
+DRAIN = 5.0  # seconds that what is pending gets at the end, and then once more the requests under way
+LAST = 20.0  # seconds after which an end that does not come is forced
 BEAT = 5.0  # seconds between looks at loop lag and progress
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -57,6 +58,7 @@ class Daemon:
         self.progress = health.Progress()
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self.ready = asyncio.Event()
 
     @property
@@ -87,8 +89,9 @@ class Daemon:
                     group.create_task(self._beat(), name="heartbeat"),
                 ]
                 try:
-                    await self.assembly.apply(self.config)
+                    plan = self.assembly.plan(self.config)
                     await self.endpoints.start(self.config.agent, Path(self.config.agent.state_dir) / SOCKET)
+                    await self.assembly.change(plan)
                     gc.freeze()
                     self.notifier.ready(self.status())
                     self.ready.set()
@@ -112,9 +115,13 @@ class Daemon:
     def stop(self) -> None:
         """End in order; asked a second time, at once."""
         if self._stop.is_set():
-            log.warning("stopping at once; what was accepted is in the spool")
-            os._exit(1)
+            self._leave("asked twice to stop")
         self._stop.set()
+        asyncio.get_running_loop().call_later(LAST, self._leave, "the end takes too long")
+
+    def _leave(self, reason: str) -> None:
+        log.warning("stopping at once; what was accepted is in the spool", reason=reason)
+        os._exit(1)
 
     async def _until_stopped(self) -> None:
         while not self._stop.is_set():
@@ -132,15 +139,23 @@ class Daemon:
 
     async def reload(self) -> str:
         """Read the configuration and apply what differs; an invalid one changes nothing. Answers the faults."""
-        self.notifier.reloading()
+        async with self._reloading:
+            if self._stop.is_set():
+                return "the agent is stopping"
+            self.notifier.reloading()
+            try:
+                return await self._renew()
+            finally:
+                self.notifier.ready(self.status())
+
+    async def _renew(self) -> str:
         try:
             config = self._load()
-            changes = await self.assembly.apply(config)
+            plan = self.assembly.plan(config)
             await self.endpoints.start(config.agent, Path(self.config.agent.state_dir) / SOCKET)
         except (ConfigError, Refused, OSError) as error:
             return self._refuse(str(error))
-        finally:
-            self.notifier.ready(self.status())
+        changes = await self.assembly.change(plan)
         self._adopt(config)
         log.info("configuration reloaded", **changes)
         return ""
@@ -171,12 +186,15 @@ class Daemon:
             due = time.monotonic() + pause
             await asyncio.sleep(pause)
             self.lag.observe(time.monotonic() - due)
-            stuck = self.progress.stuck(self.spool, self.deliveries.values(), self.runners.values())
+            stuck = self.progress.stuck(
+                self.spool, self.deliveries.values(), self.runners.values(), min(patience or health.STUCK, health.STUCK)
+            )
             for reason in stuck:
                 log.error("no progress; the watchdog is not fed", reason=reason)
             if not stuck and patience and self.ready.is_set():
                 self.notifier.watchdog()
-            self.notifier.status(self.status())
+            if not self._stop.is_set():
+                self.notifier.status(self.status())
 
     def status(self) -> str:
         """One line about everything."""
@@ -191,15 +209,15 @@ class Daemon:
     async def _shut_down(self) -> None:
         """Stop collecting, commit what is pending, give requests under way their time, close."""
         self.notifier.stopping("Stopping: delivering what is pending")
-        self.notifier.extend(DRAIN + 10)
+        self.notifier.extend(LAST + 5)
         await self.scheduler.stop()
         await self.pipeline.flush()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
                 await asyncio.gather(*(one.drain() for one in self.deliveries.values() if not one.failures))
-        pending = {f"{entry.exporter}/{entry.signal}": entry.pending for entry in self.spool.entries()}
-        await self.assembly.close()
+        await self.assembly.close(DRAIN)
         await self.endpoints.close()
+        pending = {f"{entry.exporter}/{entry.signal}": entry.pending for entry in self.spool.entries()}
         log.info("stopped; what is pending waits in the spool", pending=pending)
 
 

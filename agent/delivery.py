@@ -86,6 +86,18 @@ def backoff(attempt: int, *, draw: Callable[[], float] = random.random) -> float
     return max(0.1, draw() * min(BACKOFF_MOST, BACKOFF_FIRST * 2.0 ** min(attempt, 10)))
 
 
+def pause(attempt: int, later: Retry, *, draw: Callable[[], float] = random.random) -> float:
+    """Seconds to wait after a `Retry`: the backoff, longer for refused credentials or as the server asks, which is
+    capped at five minutes.
+    """
+    seconds = backoff(attempt, draw=draw)
+    if later.auth:
+        seconds = max(seconds, AUTH_RETRY * (0.5 + draw() / 2))
+    if later.after is not None:
+        seconds = min(max(later.after, seconds), RETRY_AFTER_MOST)
+    return seconds
+
+
 class Delivery:
     """Everything between the spool and one exporter. `run` does not end."""
 
@@ -278,17 +290,13 @@ class Delivery:
 
     async def _wait(self, attempt: int, later: Retry) -> None:
         """Wait before the next attempt; `hurry` ends the wait."""
-        pause = backoff(attempt, draw=self._draw)
-        if later.auth:
-            pause = max(pause, AUTH_RETRY * (0.5 + self._draw() / 2))
-        if later.after is not None:
-            pause = min(max(later.after, pause), RETRY_AFTER_MOST)
+        seconds = pause(attempt, later, draw=self._draw)
         if not self.failures or later.auth is not self.auth_failed:
             log.warning(
                 "delivery failed; the data waits in the spool",
                 exporter=self.name,
                 error=str(later),
-                retry_in_s=round(pause, 1),
+                retry_in_s=round(seconds, 1),
             )
         self.failures += 1
         self.retries += 1
@@ -296,7 +304,7 @@ class Delivery:
         self.progress += 1
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
     async def finish_request(self, seconds: float) -> None:

@@ -34,22 +34,24 @@ class Progress:
             return 0.0
         return now - before[1]
 
-    def stuck(self, spool: Spool, deliveries: Iterable[Delivery], runners: Iterable[Runner]) -> list[str]:
-        """What should have moved and did not; empty when the process is alive.
+    def stuck(
+        self, spool: Spool, deliveries: Iterable[Delivery], runners: Iterable[Runner], patience: float = STUCK
+    ) -> list[str]:
+        """What should have moved for `patience` seconds and did not; empty when the process is alive.
 
         A delivery moves when a request is answered or its time limit ends it, and while it waits to try again.
         """
         found = []
-        if self.idle_for("spool", spool.progress, spool.waiting > 0) > STUCK:
+        if self.idle_for("spool", spool.progress, spool.waiting > 0) > patience:
             found.append("the spool's thread does not finish its work")
         for delivery in deliveries:
-            limit = STUCK + getattr(delivery.exporter, "timeout", 30.0)
+            limit = patience + delivery.timeout
             if self.idle_for(f"exporter {delivery.name}", delivery.progress, delivery.sending_since > 0) > limit:
                 found.append(f"exporter {delivery.name} is stuck in a request")
         if scheduled := list(runners):
             rounds = sum(sum(runner.rounds.values()) + runner.missed for runner in scheduled)
-            patience = STUCK + 2 * min(runner.interval for runner in scheduled)
-            if self.idle_for("scheduler", rounds, True) > patience:
+            limit = patience + 2 * min(runner.interval for runner in scheduled)
+            if self.idle_for("scheduler", rounds, True) > limit:
                 found.append("no collector has had a round")
         return found
 
@@ -74,6 +76,8 @@ def unready(
 def _exporter(spool: Spool, delivery: Delivery, now: float) -> list[str]:
     if delivery.auth_failed:
         return [f"exporter {delivery.name}: refuses the credentials: {delivery.error}"]
+    if delivery.refused:
+        return [f"exporter {delivery.name}: refuses all that it is sent: {delivery.refused}"]
     if not any(spool.pending(delivery.name, signal) for signal in delivery.signals):
         return []
     if delivery.failures and not delivery.last_ok:

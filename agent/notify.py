@@ -25,9 +25,8 @@ class Notifier:
         """One message of `KEY=VALUE` lines."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                self._socket.sendto(
-                    "\n".join(f"{key}={value}" for key, value in facts.items()).encode(), self._address or ""
-                )
+                lines = [f"{key}={_one_line(str(value))}" for key, value in facts.items()]
+                self._socket.sendto("\n".join(lines).encode("utf-8", "replace"), self._address or "")
 
     def ready(self, status: str) -> None:
         """Start-up, or a reload, is done."""
@@ -58,3 +57,8 @@ class Notifier:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _one_line(text: str) -> str:
+    """Text of others, such as a server's words, must not become a message of its own."""
+    return "".join(char if char.isprintable() else " " for char in text)

@@ -12,11 +12,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from agent.model import STALE, Extra, Family, MetricBatch, Sample, Series, SeriesSet, Value
-from agent.spool import Spool
+import structlog
+
+from agent.model import (
+    STALE,
+    Extra,
+    Family,
+    Histogram,
+    MetricBatch,
+    NativeHistogram,
+    Sample,
+    Series,
+    SeriesSet,
+    Summary,
+    Value,
+)
+from agent.spool import Spool, encode
 
 CAP = 50_000  # series a collector may have
 LINGER = 0.25  # seconds in which the rounds of one tick join one transaction
+WAITING = 500_000  # samples that may wait while a commit hangs: some 40 MB
+
+log = structlog.get_logger("pipeline")
 
 Key = tuple[Family, tuple[str, ...]]
 OVERFLOW = (("overflow", "true"),)
@@ -41,6 +58,7 @@ class Stamper:
         self._counters: list[int] = []
         self._previous: list[Value] = []
         self._previous_ms = 0
+        self._overflow: dict[str, Family] = {}
 
     @property
     def series(self) -> int:
@@ -53,14 +71,15 @@ class Stamper:
         if not rows:
             return self.vanish(time_ms)
         families, labels, values, extras = zip(*rows, strict=True)
+        numbers = _floats(values)
         gone: list[MetricBatch] = []
         if families != self._families or labels != self._labels:
             unique = self._unique(rows)
-            if len(unique) != len(rows):
+            if self.overflowed or len(unique) != len(rows):
                 families, labels, values, extras = zip(*unique, strict=True)
+                numbers = _floats(values)
             if families != self._families or labels != self._labels:
                 gone = self._reshape(time_ms, families, labels, since_ms)
-        numbers = _floats(values)
         self._restart(numbers)
         self._previous, self._previous_ms = numbers, time_ms
         more: dict[int, Extra] = {at: extra for at, extra in enumerate(extras) if extra} if any(extras) else {}
@@ -71,10 +90,11 @@ class Stamper:
         gone, self._set = self._set, SeriesSet(())
         self._families, self._labels, self._known = (), (), {}
         self._counters, self._previous = [], []
+        self.overflowed = 0
         return [_stale(self.collector, time_ms, gone.series)] if gone.series else []
 
     def _unique(self, rows: list[Sample]) -> list[Sample]:
-        """The samples without repeated series, and with those above the cap folded, a sum per family."""
+        """The samples without repeated series, and with those above the cap folded, a sum per name."""
         seen: dict[Key, Sample] = {}
         folded: dict[Family, float] = {}
         duplicates = 0
@@ -87,10 +107,19 @@ class Stamper:
                 seen[key] = row
                 room -= len(rows) > self.cap and key not in self._known
             elif isinstance(row.value, int | float):
-                folded[row.family] = folded.get(row.family, 0.0) + row.value
+                family = self._folding(row.family)
+                folded[family] = folded.get(family, 0.0) + row.value
         self.duplicates += duplicates
         self.overflowed = len(rows) - duplicates - len(seen)
-        return [*seen.values(), *(Sample(_overflow(family), (), value) for family, value in folded.items())]
+        self._overflow = {family.name: family for family in folded}
+        return [*seen.values(), *(Sample(family, (), value) for family, value in folded.items())]
+
+    def _folding(self, family: Family) -> Family:
+        """The family of the one series that stands for all above the cap; families of one name share it."""
+        if (found := self._overflow.get(family.name)) is None:
+            found = Family(family.name, family.kind, family.help, ("overflow",), family.unit)
+            self._overflow[family.name] = found
+        return found
 
     def _reshape(
         self, time_ms: int, families: tuple[Family, ...], labels: tuple[tuple[str, ...], ...], since_ms: int
@@ -111,7 +140,7 @@ class Stamper:
         own = (
             dict(OVERFLOW)
             if family.labels == ("overflow",) and not values
-            else dict(zip(family.labels, values, strict=True))
+            else dict(zip(family.labels, map(_text, values), strict=True))
         )
         start = since_ms if family.kind in ("counter", "histogram", "summary") else 0
         return Series(family.name, family.kind, family.help, family.unit, join_labels(own, *self.context), start)
@@ -150,21 +179,22 @@ def join_labels(own: dict[str, str], *layers: dict[str, str]) -> tuple[tuple[str
     return tuple(sorted(joined.items(), key=lambda pair: pair[0].encode()))
 
 
-def _overflow(family: Family) -> Family:
-    found = _OVERFLOW.get(family)
-    if found is None:
-        found = _OVERFLOW[family] = Family(family.name, family.kind, family.help, ("overflow",), family.unit)
-    return found
-
-
-_OVERFLOW: dict[Family, Family] = {}
+def _text(value: str) -> str:
+    """A label value that can be written: what is no Unicode (names of files may be none) becomes question marks."""
+    return value.encode("utf-8", "replace").decode()
 
 
 def _floats(values: tuple[Value, ...]) -> list[Value]:
-    """The values with every plain number as a float."""
+    """The values with every plain number as a float; raises TypeError for what is no value."""
     if set(map(type, values)) == {float}:
         return list(values)
-    return [float(value) if isinstance(value, int) else value for value in values]
+    return [value if isinstance(value, Histogram | NativeHistogram | Summary) else _float(value) for value in values]
+
+
+def _float(value: float) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no value of a sample")
+    return float(value)
 
 
 def _stale(collector: str, time_ms: int, series: Iterable[Series]) -> MetricBatch:
@@ -184,6 +214,7 @@ class Pipeline:
         self._waiting: list[MetricBatch] = []
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._items = 0
         self.latest: dict[str, MetricBatch] = {}
 
     def submit(self, collector: str, batches: list[MetricBatch]) -> None:
@@ -194,7 +225,19 @@ class Pipeline:
             self.latest.pop(collector, None)
         if self._wanted():
             self._waiting.extend(batches)
+            self._items += sum(map(len, batches))
+            if self._writing.locked():
+                self._bound()
             self._news.set()
+
+    def _bound(self) -> None:
+        """Give up the oldest while a commit hangs; a disk that refuses has the spool's own ring."""
+        lost = 0
+        while self._items - lost > WAITING and len(self._waiting) > 1:
+            lost += len(self._waiting.pop(0))
+        self._items -= lost
+        if lost:
+            log.error("the spool does not take what is collected; the oldest is given up", samples=lost)
 
     async def run(self) -> None:
         """Write what comes in; does not end."""
@@ -207,6 +250,24 @@ class Pipeline:
         """Write what waits, now."""
         async with self._writing:
             self._news.clear()
-            batches, self._waiting = self._waiting, []
-            if batches:
+            batches, self._waiting, self._items = self._waiting, [], 0
+            if not batches:
+                return
+            try:
                 await self._spool.append(batches)
+            except (TypeError, ValueError, KeyError):  # a batch has no stored form; nothing was written
+                await self._spool.append([batch for batch in batches if self._storable(batch)])
+
+    def _storable(self, batch: MetricBatch) -> bool:
+        """Whether a batch has a stored form: a collector may put anything into a histogram."""
+        try:
+            encode(batch)
+        except (TypeError, ValueError, KeyError) as error:
+            log.warning(
+                "a collector made what cannot be stored; its round is left out",
+                collector=batch.collector,
+                samples=len(batch),
+                error=f"{type(error).__name__}: {error}",
+            )
+            return False
+        return True

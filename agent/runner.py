@@ -1,7 +1,8 @@
 """Runs one collector's rounds: one deadline, four outcomes, a log line when the outcome changes.
 
 A round ends as `ok`, `no_data` (its subject is not on this machine), `timeout` or `error`. A collector that does not
-even let itself be cancelled is left behind and not started again until it returns: stuck once is stuck once.
+even let itself be cancelled is left behind and not started again until it returns: stuck once is stuck once. What it
+then still says is not listened to: samples are stamped only after the verdict, so a late answer changes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from agent.model import Collector, MetricBatch, NoData
+from agent.model import Collector, MetricBatch, NoData, Sample
 from agent.pipeline import Stamper
 
 Outcome = Literal["ok", "no_data", "timeout", "error"]
@@ -45,7 +46,8 @@ class Runner:
         self.missed = 0
         self.duration = 0.0
         self.last_round_ms = self.last_ok_ms = 0
-        self._task: asyncio.Task[list[MetricBatch]] | None = None
+        self._task: asyncio.Task[list[Sample]] | None = None
+        self._closed = False
 
     @property
     def busy(self) -> bool:
@@ -55,34 +57,59 @@ class Runner:
     async def round(self, time_ms: int) -> None:
         """One round, stamped `time_ms`."""
         started = time.perf_counter()
-        self._task = asyncio.create_task(self._collect(time_ms), name=f"collect {self.name}")
+        self._task = asyncio.create_task(self._collect(), name=f"collect {self.name}")
         try:
             await asyncio.wait({self._task}, timeout=self.timeout)
         finally:
             if not self._task.done():
-                self._task.cancel()
+                self._abandon(self._task)
         batches = await self._judge(self._task, time_ms)
+        if self._closed:
+            return  # the end of its series is told already; nothing may follow that
         self.duration = time.perf_counter() - started
         self.last_round_ms = time_ms
         self._submit(self.name, batches)
 
-    async def _collect(self, time_ms: int) -> list[MetricBatch]:
-        samples = await self.collector.collect()
-        since = getattr(self.collector, "counters_since", 0.0)
-        return self.stamper.stamp(time_ms, samples, int(since * 1000))
+    @staticmethod
+    def _abandon(task: asyncio.Task[list[Sample]]) -> None:
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # looked at, whoever waits
+        task.cancel()
 
-    async def _judge(self, task: asyncio.Task[list[MetricBatch]], time_ms: int) -> list[MetricBatch]:
-        if not task.done():
+    async def _collect(self) -> list[Sample]:
+        return list(await self.collector.collect())
+
+    def _stamp(self, time_ms: int, samples: list[Sample]) -> list[MetricBatch]:
+        since = getattr(self.collector, "counters_since", 0.0)
+        before = self.stamper.overflowed
+        batches = self.stamper.stamp(time_ms, samples, int(since * 1000))
+        if self.stamper.overflowed and not before:
+            log.warning(
+                "too many series; those above the cap are folded into one with overflow=true",
+                collector=self.name,
+                cap=self.stamper.cap,
+                folded=self.stamper.overflowed,
+            )
+        return batches
+
+    async def _judge(self, task: asyncio.Task[list[Sample]], time_ms: int) -> list[MetricBatch]:
+        late = not task.done()
+        if late:
             await asyncio.wait({task}, timeout=GRACE)
+        if self._closed:
+            return []
+        if late:
             self._end("timeout", f"no answer within {self.timeout:g} s")
             return self.stamper.vanish(time_ms)
         try:
-            batches = task.result()
+            batches = self._stamp(time_ms, task.result())
         except NoData as nothing:
             self._end("no_data", str(nothing))
             return self.stamper.vanish(time_ms)
         except TimeoutError as late:
             self._end("timeout", str(late) or "a time limit of its own ran out")
+            return self.stamper.vanish(time_ms)
+        except asyncio.CancelledError:  # nobody asked for it: we cancel what is late, and that is handled above
+            self._end("error", "the collector cancelled itself")
             return self.stamper.vanish(time_ms)
         except Exception as error:  # noqa: BLE001  # whatever a collector raises is its outcome, never the agent's end
             self._end("error", f"{type(error).__name__}: {error}")
@@ -105,12 +132,24 @@ class Runner:
             log.warning("collection failed; trying again every round", **facts, error=error)
 
     async def close(self) -> None:
-        """Cancel a round under way and let the collector clean up."""
+        """Cancel a round under way and let the collector clean up; submits nothing from here on."""
+        self._closed = True
         if self._task is not None and not self._task.done():
-            self._task.cancel()
+            self._abandon(self._task)
             await asyncio.wait({self._task}, timeout=GRACE)
+        task = asyncio.create_task(self._clean_up(), name=f"close {self.name}")
+        await asyncio.wait({task}, timeout=GRACE)
+        if not task.done():
+            task.cancel()
+            log.warning("the collector does not finish its clean-up; it is left behind", collector=self.name)
+
+    async def _clean_up(self) -> None:
         close = getattr(self.collector, "close", None)
-        if close is not None:
-            result = close()
+        try:
+            result = close() if close is not None else None
             if asyncio.iscoroutine(result):
                 await result
+        except Exception as error:  # noqa: BLE001  # a plugin's farewell stops neither a reload nor the end
+            log.warning(
+                "the collector failed to clean up", collector=self.name, error=f"{type(error).__name__}: {error}"
+            )

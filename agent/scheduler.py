@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from agent.clock import Clock
 from agent.runner import Runner
 
+LAST_ROUND = 2.0  # seconds that the rounds under way get at the end
+
 
 def offset(instance: str, interval: float) -> float:
     """Where in the interval this host's ticks lie, in seconds: the same after every restart."""
@@ -32,10 +34,18 @@ def delay(now: float, interval: float, shift: float) -> float:
 class Scheduler:
     """Starts the rounds of the runners it is given; `run` does not end."""
 
-    def __init__(self, instance: str, clock: Clock, *, wall: Callable[[], float] = time.time) -> None:
-        self._instance, self._clock, self._wall = instance, clock, wall
+    def __init__(
+        self,
+        instance: str,
+        clock: Clock,
+        *,
+        wall: Callable[[], float] = time.time,
+        loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.get_running_loop,
+    ) -> None:
+        self._instance, self._clock, self._wall, self._loop = instance, clock, wall, loop
         self._groups: dict[float, set[Runner]] = {}
         self._timers: dict[float, asyncio.TimerHandle] = {}
+        self._due: dict[float, float] = {}  # by interval: when its next tick should be, in the loop's time
         self._rounds: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] | None = None
         self.ticks = 0
@@ -57,14 +67,20 @@ class Scheduler:
             if not group and (timer := self._timers.pop(runner.interval, None)) is not None:
                 timer.cancel()
                 self._groups.pop(runner.interval, None)
+                self._due.pop(runner.interval, None)
 
     def _arm(self, interval: float) -> None:
+        loop = self._loop()
         wait = delay(self._wall(), interval, offset(self._instance, interval))
-        self._timers[interval] = asyncio.get_running_loop().call_later(wait, self._tick, interval)
+        self._due[interval] = loop.time() + wait
+        self._timers[interval] = loop.call_later(wait, self._tick, interval)
 
     def _tick(self, interval: float) -> None:
+        due = self._due[interval]
         self._arm(interval)
         self.ticks += 1
+        for runner in self._groups[interval]:  # ticks that a blocked loop slept through
+            runner.missed += max(0, int((self._due[interval] - due) / interval + 0.5) - 1)
         self._start(self._groups[interval])
 
     def _start(self, runners: Iterable[Runner]) -> None:
@@ -79,20 +95,23 @@ class Scheduler:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._rounds.discard(task)
-        if not task.cancelled() and task.exception() is not None and self._failed is not None:
-            self._failed.set_exception(task.exception() or RuntimeError("a round failed"))
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
 
     async def run(self) -> None:
         """Until cancelled; a defect in a round's own machinery ends it, loudly."""
-        self._failed = asyncio.get_running_loop().create_future()
+        self._failed = self._loop().create_future()
         await self._failed
 
     async def stop(self) -> None:
-        """No more ticks; wait for the rounds under way to end or be cancelled by their deadline."""
+        """No more ticks; rounds under way may end, for two seconds."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        if self._rounds:
+            await asyncio.wait(self._rounds, timeout=LAST_ROUND)
         for task in self._rounds:
             task.cancel()
         if self._rounds:
-            await asyncio.wait(self._rounds, timeout=2.0)
+            await asyncio.wait(self._rounds)

@@ -15,7 +15,7 @@ import os
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,9 +41,11 @@ STATE, SETS, CHECKPOINTS, BATCHES, REJECTED = 3, 4, 6, 9, 11  # tables, by their
 class Carving:
     """The sound rows of a file and its log. A context manager; opening raises OSError when the file cannot be read."""
 
-    def __init__(self, path: Path, *, more: Callable[[], bool] = lambda: True) -> None:
-        """`more` is asked between pages whether to go on."""
-        self._more = more
+    def __init__(
+        self, path: Path, *, more: Callable[[], bool] = lambda: True, sets: Mapping[bytes, bytes] | None = None
+    ) -> None:
+        """`more` is asked between pages whether to go on; `sets` are series sets known from elsewhere, by digest."""
+        self._more, self._held_sets = more, sets or {}
         self.faults = 0  # pages that could not be read
         self._files = [os.open(path, os.O_RDONLY | os.O_CLOEXEC)]
         for suffix in LOGS:
@@ -100,8 +102,10 @@ class Carving:
 
     def _sets_for(self, number: int) -> Iterable[tuple[bytes, bytes]]:
         """The sets of a number; if none is sound any that is left, for there may be another copy of it."""
+        found = self.sets()
         return (
-            self.sets().get(number) or {digest: one for found in self.sets().values() for digest, one in found}.items()
+            found.get(number)
+            or {**self._held_sets, **{digest: one for sets in found.values() for digest, one in sets}}.items()
         )
 
     def checkpoints(self) -> list[Checkpoint]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -39,10 +39,10 @@ class Place:
         self._take()
         return open_store(self.directory, witness=witness, clock=self._clock, **_options(limits))
 
-    def start_over(self, reason: str, limits: Limits, witness: State | None) -> Opened:
+    def start_over(self, reason: str, limits: Limits, witness: State | None, sets: Mapping[bytes, bytes]) -> Opened:
         """A new file with what can be read of the damaged one, which must be closed."""
         self._take()
-        return start_over(self.directory, reason, witness=witness, clock=self._clock, **_options(limits))
+        return start_over(self.directory, reason, witness=witness, sets=sets, clock=self._clock, **_options(limits))
 
     def move(self, old: Store, limits: Limits, witness: State) -> Opened:
         """A new file with the content of one that lost its name. `old` is closed, unless the disk refuses.
@@ -58,7 +58,7 @@ class Place:
             if disk_trouble(error):
                 raise
             old.close()
-            return self.start_over(str(error), limits, witness)
+            return self.start_over(str(error), limits, witness, old.held_sets)
         old.close()
         swap(self.directory, self._clock())
         return self.open(limits, witness)

@@ -18,7 +18,7 @@ import shutil
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -119,10 +119,12 @@ def start_over(
     reason: str,
     *,
     witness: State | None = None,
+    sets: Mapping[bytes, bytes] | None = None,
     clock: Callable[[], int] = now_ms,
     **options: int,
 ) -> tuple[Store, Salvaged]:
-    """Write what the file still says into a new one, and swap them; `witness` is an account that outlived the file.
+    """Write what the file still says into a new one, and swap them; `witness` is an account that outlived the file,
+    `sets` are series sets that did, by digest.
 
     The store that had the file open must be closed.
     """
@@ -131,7 +133,7 @@ def start_over(
     remove(directory / NEW)
     new = Store(directory, NEW, clock=clock, **options)
     try:
-        found = _carry_over(directory / FILE, new, known)
+        found = _carry_over(directory / FILE, new, known, sets)
         new.fold_log()  # closing does it too, but keeps quiet when it fails
     except BaseException:
         new.close()
@@ -197,11 +199,13 @@ def _free_name(directory: Path, at_ms: int) -> Path:
     raise FileExistsError(path)
 
 
-def _carry_over(path: Path, store: Store, known: Iterable[State]) -> tuple[int, int, bool]:
+def _carry_over(
+    path: Path, store: Store, known: Iterable[State], sets: Mapping[bytes, bytes] | None
+) -> tuple[int, int, bool]:
     """Copy what `path` still says into `store`; answers (batches, items, no account survived)."""
     deadline = time.monotonic() + BUDGET
     try:
-        carving = Carving(path, more=lambda: time.monotonic() < deadline)
+        carving = Carving(path, more=lambda: time.monotonic() < deadline, sets=sets)
     except FileNotFoundError:
         state = max(known, key=lambda state: state.commit, default=State())
         store.commit(state)

@@ -180,8 +180,9 @@ class Switch:
 
     def start_over(self, reason: str) -> None:
         """The file is damaged: carry over what can be read. Raises one of `REFUSALS`."""
+        sets = self.store.held_sets if self.store is not None else {}
         self._close_store()
-        self._adopt(*self._place.start_over(reason, self.house.limits, self._witness()))
+        self._adopt(*self._place.start_over(reason, self.house.limits, self._witness(), sets))
 
     def _degrade(self, error: Exception) -> None:
         text = str(error) or type(error).__name__

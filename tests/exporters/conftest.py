@@ -1,107 +1,43 @@
-"""Decoders of what we encode (the official protobuf runtime, with classes generated from our own field tables), and
-servers to send it to.
-"""
+"""Decoders of what we encode, and servers to send it to."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import ssl
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from aiohttp import web
-from grpc_tools import protoc
 
 from exporters.remote_write import WRITTEN, RemoteWrite
+from tests import decoding
+from tests.decoding import Wire
 
-PROTO = Path(__file__).parents[1] / "data" / "proto"
 TAKEN = dict(zip(WRITTEN, ("1", "0", "0"), strict=True))
 
 Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class Wire(NamedTuple):
-    """A decoded TimeSeries: labels in the order they came, samples as (bits of the value, time, start time)."""
-
-    labels: tuple[tuple[str, str], ...]
-    samples: list[tuple[int, int, int]]
-    histograms: list[Any]
-    exemplars: list[tuple[tuple[tuple[str, str], ...], float, int]]
-    metadata: tuple[int, str, str] | None
-
-
-def generated(name: str, folder: Path) -> Any:
-    assert protoc.main(["protoc", f"-I{PROTO}", f"--python_out={folder}", f"{name}.proto"]) == 0
-    spec = importlib.util.spec_from_file_location(f"{name}_pb2", folder / f"{name}_pb2.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def bits(value: float) -> int:
-    return int(struct.unpack("<Q", struct.pack("<d", value))[0])
+@pytest.fixture(scope="session")
+def proto_1() -> Any:
+    return decoding.generated("remote_write_1")
 
 
 @pytest.fixture(scope="session")
-def proto_1(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return generated("remote_write_1", tmp_path_factory.mktemp("proto"))
+def proto_2() -> Any:
+    return decoding.generated("remote_write_2")
 
 
 @pytest.fixture(scope="session")
-def proto_2(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return generated("remote_write_2", tmp_path_factory.mktemp("proto"))
+def decode_1() -> Callable[[bytes], list[Wire]]:
+    return decoding.decode_1
 
 
 @pytest.fixture(scope="session")
-def decode_1(proto_1: Any) -> Callable[[bytes], list[Wire]]:
-    def decode(body: bytes) -> list[Wire]:
-        request = proto_1.WriteRequest.FromString(body)
-        return [
-            Wire(
-                tuple((label.name, label.value) for label in one.labels),
-                [(bits(sample.value), sample.timestamp, 0) for sample in one.samples],
-                list(one.histograms),
-                [(tuple((x.name, x.value) for x in e.labels), e.value, e.timestamp) for e in one.exemplars],
-                None,
-            )
-            for one in request.timeseries
-        ]
-
-    return decode
-
-
-@pytest.fixture(scope="session")
-def decode_2(proto_2: Any) -> Callable[[bytes], list[Wire]]:
-    def decode(body: bytes) -> list[Wire]:
-        request = proto_2.Request.FromString(body)
-        symbols = request.symbols
-        assert symbols[0] == ""
-        assert len(set(symbols)) == len(symbols)
-
-        def pairs(refs: list[int]) -> tuple[tuple[str, str], ...]:
-            assert len(refs) % 2 == 0
-            texts = [symbols[ref] for ref in refs]
-            return tuple(zip(texts[::2], texts[1::2], strict=True))
-
-        return [
-            Wire(
-                pairs(one.labels_refs),
-                [(bits(sample.value), sample.timestamp, sample.start_timestamp) for sample in one.samples],
-                list(one.histograms),
-                [(pairs(e.labels_refs), e.value, e.timestamp) for e in one.exemplars],
-                (one.metadata.type, symbols[one.metadata.help_ref], symbols[one.metadata.unit_ref]),
-            )
-            for one in request.timeseries
-        ]
-
-    return decode
+def decode_2() -> Callable[[bytes], list[Wire]]:
+    return decoding.decode_2
 
 
 class Receiver:

@@ -97,7 +97,7 @@ def test_values_arrive_as_they_were_and_vanish_within_an_interval(road: tuple[Ag
     within(15, lambda: query(server.base, "shop_open"), f"shop_open arrives; log: {agent.log()}")
     for selector, value in EXPECTED.items():
         found = query(server.base, selector)
-        assert [one["value"][1] for one in found] == [value], selector
+        assert [float(one["value"][1]) for one in found] == [float(value)], selector
         labels = found[0]["metric"]
         assert (labels["instance"], labels["job"], labels["env"]) == ("shop-1", "node", "test")
     assert query(server.base, "node_load1")
