@@ -7,6 +7,7 @@ A part whose section, and what it inherits, did not change keeps running, with i
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -125,7 +126,8 @@ class Assembly:
         return Delivery(section.name, exporter, self._daemon.spool, timeout=timeout)
 
     async def _replace_deliveries(self, new: dict[str, Delivery], gone: list[str]) -> None:
-        await asyncio.gather(*(self._end(name) for name in (*gone, *new) if name in self.deliveries))
+        now = time.monotonic()
+        await asyncio.gather(*(self._end(name, now) for name in (*gone, *new) if name in self.deliveries))
         pairs = [(name, signal) for name, one in new.items() for signal in one.signals]
         if pairs:
             await self._daemon.spool.attach(pairs)
@@ -133,18 +135,18 @@ class Assembly:
             self.deliveries[name] = delivery
             self._tasks[name] = self.group.create_task(delivery.run(), name=f"deliver {name}")
 
-    async def _end(self, name: str, seconds: float = CLOSING) -> None:
+    async def _end(self, name: str, since: float) -> None:
         delivery, task = self.deliveries.pop(name), self._tasks.pop(name)
-        await delivery.finish_request(seconds)
+        await delivery.finish_request(CLOSING, since)
         task.cancel()
         await asyncio.wait({task})
         await delivery.close()
 
-    async def close(self, seconds: float) -> None:
-        """Stop everything; requests under way get so long at most."""
+    async def close(self, since: float) -> None:
+        """Stop everything; requests under way have had some of their time since then (monotonic)."""
         await asyncio.gather(
             *(runner.close() for runner in self.runners.values()),
-            *(self._end(name, seconds) for name in list(self.deliveries)),
+            *(self._end(name, since) for name in list(self.deliveries)),
         )
 
 

@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import structlog
-
 from agent import health, logs
 from agent.assembly import Assembly, Refused
 from agent.clock import Clock
@@ -31,12 +29,12 @@ from agent.spool.writer import Event, Limits
 from config import Config, ConfigError, SpoolOptions, environment
 
 SOCKET = "nightjar.sock"
-DRAIN = 5.0  # seconds that what is pending gets at the end, and then once more the requests under way
-LAST = 20.0  # seconds after which an end that does not come is forced
+DRAIN = 5.0  # seconds that what is pending gets at the end; a request begun meanwhile gets as long
+LAST = 16.0  # seconds after which an end that does not come is forced
 BEAT = 5.0  # seconds between looks at loop lag and progress
 LAG_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
-log = structlog.get_logger("agent")
+log = logs.get_logger("agent")
 
 
 class Daemon:
@@ -208,6 +206,7 @@ class Daemon:
 
     async def _shut_down(self) -> None:
         """Stop collecting, commit what is pending, give requests under way their time, close."""
+        since = time.monotonic()
         self.notifier.stopping("Stopping: delivering what is pending")
         self.notifier.extend(LAST + 5)
         await self.scheduler.stop()
@@ -215,7 +214,7 @@ class Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
                 await asyncio.gather(*(one.drain() for one in self.deliveries.values() if not one.failures))
-        await self.assembly.close(DRAIN)
+        await self.assembly.close(since)
         await self.endpoints.close()
         pending = {f"{entry.exporter}/{entry.signal}": entry.pending for entry in self.spool.entries()}
         log.info("stopped; what is pending waits in the spool", pending=pending)

@@ -37,6 +37,7 @@ RETRY_AFTER_MOST = 300.0
 AUTH_RETRY = 60.0
 REENCODE_MOST = 3  # an exporter that keeps changing its mind is retried like a failing one
 SUSPECTS_MOST, SUSPECTED = 1_000, 3600.0  # series, seconds
+TELLING = 60.0  # seconds between log lines about refusals for one reason; the ledger counts each
 CLOSING = 2.0  # seconds an exporter gets to let go of its connections
 
 log = structlog.get_logger("delivery")
@@ -127,6 +128,7 @@ class Delivery:
         self.progress = 0
         self.sending_since = 0.0  # monotonic; 0 when no request is under way
         self._suspects: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._told: dict[str, float] = {}  # by reason: when a refusal is worth a log line again
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()  # no request under way
         self._idle.set()
@@ -307,10 +309,13 @@ class Delivery:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
-    async def finish_request(self, seconds: float) -> None:
-        """Wait until no request is under way, so long at most; its verdict is then booked, or taken anew."""
+    async def finish_request(self, seconds: float, since: float) -> None:
+        """Wait until no request is under way; its verdict is then booked, or taken anew. A request gets so long,
+        counted from `since` (monotonic) or, if that was later, from its own start.
+        """
+        left = max(self.sending_since, since) + seconds - self._monotonic()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max(left, 0.0)):
                 await self._idle.wait()
 
     async def drain(self) -> None:
@@ -339,7 +344,9 @@ class Delivery:
 
     def _reject(self, batch: Batch, error: Rejected, verdict: Verdict) -> None:
         stored = spools.encode(batch)
-        if not any(one.reason == error.reason for one in verdict.rejected):
+        now = self._monotonic()
+        if now >= self._told.get(error.reason, now):
+            self._told[error.reason] = now + TELLING
             log.warning(
                 "the destination refused data for good; it is kept with the dead letters",
                 exporter=self.name,
@@ -360,7 +367,7 @@ class Delivery:
         )
         if len(batch) == 1 and len(self._suspects) < SUSPECTS_MOST:
             series = batch.series.series[0]
-            self._suspects[series.name, series.labels] = self._monotonic() + SUSPECTED
+            self._suspects[series.name, series.labels] = now + SUSPECTED
 
     def _apart(self, batches: Sequence[Batch]) -> list[Sequence[Batch]]:
         """The batches, with series that were poison lately in a part of their own at the end."""

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from agent import __version__, health, verdicts
+from agent import __version__, health, logs, verdicts
 from agent.exposition import CONTENT_TYPES, Exposition, negotiate
 from agent.spoolapi import spool_routes
 from config import AgentOptions, Secret
@@ -27,7 +26,7 @@ from config import AgentOptions, Secret
 if TYPE_CHECKING:
     from agent.daemon import Daemon
 
-log = structlog.get_logger("endpoints")
+log = logs.get_logger("endpoints")
 
 
 class Endpoints:

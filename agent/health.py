@@ -61,6 +61,9 @@ def unready(
 ) -> list[str]:
     """Why the agent does not do its duty; empty when it does."""
     reasons = []
+    runners = list(runners)
+    if not runners:
+        reasons.append("starting: no collector is at work yet")
     if spool.trouble:
         reasons.append(f"spool: the disk cannot be written ({spool.trouble}); data is kept in memory")
     for runner in runners:

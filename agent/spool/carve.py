@@ -23,14 +23,22 @@ from typing import Any
 import msgspec
 
 from agent.ledger import State
-from agent.spool.records import PAGE, Checkpoint, NewBatch, RejectedBatch, Row, crc, rejected_crc
+from agent.spool.records import (
+    LOCAL_LEAST,
+    LOCAL_MOST,
+    PAGE,
+    Checkpoint,
+    NewBatch,
+    RejectedBatch,
+    Row,
+    crc,
+    rejected_crc,
+)
 
 Record = list[Any]  # a row's columns; the first is its number
 
 LOGS = ("-log", "-wal")  # the log as it was found, and as SQLite left it
 LEAF = 0x0D  # a table's leaf page
-LOCAL_MOST = PAGE - 35  # bytes of a row kept in its leaf
-LOCAL_LEAST = (PAGE - 12) * 32 // 255 - 23
 LARGEST = 128 << 20
 _FRAME = struct.Struct(">IIII")  # page, size after commit, salt 1, salt 2
 _NUMBERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  # serial type -> bytes of an integer

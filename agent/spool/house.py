@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from agent.ledger import State
-from agent.spool.records import PAGE, ROW_OVERHEAD, NewBatch, RejectedBatch, pages
+from agent.spool.records import PAGE, ROW_OVERHEAD, NewBatch, RejectedBatch, stored
 from agent.spool.salvage import asides, forget_asides
 from agent.spool.store import Store
 
@@ -185,6 +185,6 @@ def born(state: State, stored_ms: int) -> int:
 
 def size_of(batches: Sequence[NewBatch], rejected: Iterable[RejectedBatch] = ()) -> int:
     """Bytes that a commit adds to the file, about."""
-    sets = {batch.digest: pages(len(batch.series)) for batch in batches}
-    rows = sum(pages(len(batch.payload) + ROW_OVERHEAD) for batch in batches)
+    sets = {batch.digest: stored(len(batch.series)) for batch in batches}
+    rows = sum(stored(len(batch.payload) + ROW_OVERHEAD) for batch in batches)
     return rows + sum(sets.values()) + sum(one.size for one in rejected)

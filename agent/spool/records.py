@@ -11,6 +11,8 @@ from msgspec import Struct
 
 ROW_OVERHEAD = 96  # bytes of a row beside its payload: key, numbers, page share; measured 60 to 120
 PAGE = 4096
+LOCAL_MOST = PAGE - 35  # bytes of a row kept in its leaf page; https://sqlite.org/fileformat2.html, section 1.6
+LOCAL_LEAST = (PAGE - 12) * 32 // 255 - 23
 
 
 class Row(Struct, frozen=True):
@@ -60,7 +62,7 @@ class RejectedBatch(Struct, frozen=True):
     @property
     def size(self) -> int:
         """Bytes on disk, about."""
-        return pages(len(self.series) + len(self.payload) + len(self.message) + ROW_OVERHEAD)
+        return stored(len(self.series) + len(self.payload) + len(self.message) + ROW_OVERHEAD)
 
 
 class Settlement(Struct, frozen=True):
@@ -79,9 +81,13 @@ class Settlement(Struct, frozen=True):
 Checkpoint = tuple[str, str, bytes]  # source, key, value; an empty value removes it
 
 
-def pages(size: int) -> int:
-    """Bytes that a row of `size` takes in the file: shared pages while small, pages of its own when large."""
-    return size if size < PAGE // 2 else (size // PAGE + 1) * PAGE
+def stored(size: int) -> int:
+    """Bytes that a row of `size` takes in the file: what its leaf page keeps, and whole pages for the rest."""
+    if size <= LOCAL_MOST:
+        return size
+    local = LOCAL_LEAST + (size - LOCAL_LEAST) % (PAGE - 4)
+    local = local if local <= LOCAL_MOST else LOCAL_LEAST
+    return local + -(-(size - local) // (PAGE - 4)) * PAGE
 
 
 def crc(facts: tuple[object, ...], *contents: bytes) -> int:

@@ -101,7 +101,7 @@ def open_store(
             return store, None
         reason = f"commit {store.state.commit} found where {witness.commit} was written"
         store.close()
-    return start_over(directory, reason, witness=witness, clock=clock, **options)
+    return start_over(directory, reason, witness=witness, sets=None, clock=clock, **options)
 
 
 def _keep_log(directory: Path) -> None:

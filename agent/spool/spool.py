@@ -245,7 +245,7 @@ class Spool:
         await self._run(self._writer.forget_rejected, list(ids))
 
     async def verify(self) -> list[str]:
-        """Every fault that can be found; reads the whole file."""
+        """Every fault that can be found; reads the whole file. What they leave is salvaged."""
         return await self._run(self._writer.verify)
 
     async def purge(self, exporter: str = "", before_ms: int = 0) -> int:

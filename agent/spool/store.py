@@ -21,21 +21,20 @@ import os
 import sqlite3
 import time
 import zlib
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from agent.ledger import State
-from agent.spool.records import PAGE, ROW_OVERHEAD, Checkpoint, NewBatch, RejectedBatch, Row, crc, rejected_crc
+from agent.spool.records import PAGE, ROW_OVERHEAD, Checkpoint, NewBatch, RejectedBatch, Row, crc, rejected_crc, stored
+from agent.spool.sets import Sets
 from agent.spool.witness import Witness
 
 FILE = "spool.db"
 LARGEST = 128 << 20  # bytes of a value; more is a damaged length, which would be allocated at once
 NOTHING = 1 << 62  # a time that no batch reaches
-COPY_AFTER, COPY_EVERY = 8, 256  # batches
-HELD_SETS = 32
 DEAD_LETTERS = 1_000  # rows of the rejected table
 
 # The order decides the page of each table's root; it stays as it is.
@@ -99,14 +98,11 @@ class Store:
     ) -> None:
         self.path = directory / name
         self.log_pages, self.rejected_bytes, self.clock = log_pages, rejected_bytes, clock
-        self._sets: dict[int, tuple[bytes, int]] = {}  # series sets by number: digest, checksum
-        self._copies: dict[bytes, list[int]] = {}  # by digest: the numbers of the sound ones
-        self._uses: dict[bytes, int] = {}  # batches since the newest copy
-        self.held_sets: OrderedDict[bytes, bytes] = OrderedDict()  # those of the newest batches, for when they are lost
         self._deleted: dict[str, int] = {}  # per signal, the batch number up to which rows are gone
         self._below = 0  # the same for all signals
         self.witness = Witness(directory / "spool.witness") if name == FILE else None
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._sets = Sets(self._db)
         try:
             self._load()
         except BaseException:
@@ -124,7 +120,7 @@ class Store:
         if (self._pragma("page_size"), self._pragma("auto_vacuum")) != (PAGE, 2):
             raise Damaged("the file's header is damaged")
         self.state = self._read_state()
-        self._know_sets()
+        self._sets.load()
         self.batches = int(self._db.execute("SELECT count(*) FROM batches").fetchone()[0])
         self._inodes = self._find()
 
@@ -144,12 +140,10 @@ class Store:
             raise Damaged(f"commit {state.commit} found where {seen.commit} was written")
         return state
 
-    def _know_sets(self) -> None:
-        self._sets, self._copies, self._uses = {}, {}, {}
-        for number, digest, payload, found in self._db.execute("SELECT id, digest, payload, crc FROM sets"):
-            self._sets[number] = (digest, found)
-            if zlib.crc32(payload) == found:
-                self._copies.setdefault(digest, []).append(number)
+    @property
+    def held_sets(self) -> Mapping[bytes, bytes]:
+        """Series sets in memory, by digest, for the day the file loses them."""
+        return self._sets.held
 
     def close(self) -> None:
         """Close the connection; the log is folded into the file."""
@@ -214,8 +208,8 @@ class Store:
         with contextlib.suppress(sqlite3.Error):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-        with contextlib.suppress(sqlite3.Error):
-            self._know_sets()
+        with contextlib.suppress(sqlite3.Error), as_damage():
+            self._sets.load()
 
     def _delete(self, done: dict[str, int], below: int) -> int:
         """Delete everything up to number `below`, whatever signal a damaged row may say it has, and what is done of
@@ -233,7 +227,7 @@ class Store:
     def _insert(self, rows: Sequence[tuple[int, int, NewBatch]]) -> None:
         now = self.clock()
         for seq, total, batch in rows:
-            set_id, set_crc = self._set(batch)
+            set_id, set_crc = self._sets.write(batch)
             facts = (seq, batch.signal, batch.time_ms, batch.stored_ms or now, batch.items, total)
             found = crc((*facts, set_crc), batch.payload)
             # OR REPLACE: a commit that failed may have come about all the same, and is then repeated.
@@ -241,29 +235,6 @@ class Store:
                 "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*facts, set_id, found, batch.payload),
             )
-
-    def _set(self, batch: NewBatch) -> tuple[int, int]:
-        """The number and checksum of a batch's series set. It is written when first met, again after `COPY_AFTER`
-        batches and then every `COPY_EVERY`: all of its batches need it, and one copy makes good for another.
-        """
-        self._hold(batch.digest, batch.series)
-        uses = self._uses[batch.digest] = self._uses.get(batch.digest, 0) + 1
-        copies = self._copies.setdefault(batch.digest, [])
-        if not copies or uses > (COPY_EVERY if len(copies) > 1 else COPY_AFTER):
-            found = zlib.crc32(batch.series)
-            cursor = self._db.execute(
-                "INSERT INTO sets (digest, payload, crc) VALUES (?, ?, ?)", (batch.digest, batch.series, found)
-            )
-            copies.append(int(cursor.lastrowid or 0))
-            self._sets[copies[-1]] = (batch.digest, found)
-            self._uses[batch.digest] = 1
-        return copies[-1], self._sets[copies[-1]][1]
-
-    def _hold(self, digest: bytes, series: bytes) -> None:
-        self.held_sets[digest] = series
-        self.held_sets.move_to_end(digest)
-        if len(self.held_sets) > HELD_SETS:
-            self.held_sets.popitem(last=False)
 
     def _keep_rejected(self, rejected: Sequence[RejectedBatch]) -> None:
         now = self.clock()
@@ -308,13 +279,14 @@ class Store:
 
     def collect_garbage(self) -> None:
         """Forget series sets that no batch speaks of."""
-        self._db.execute("DELETE FROM sets WHERE id NOT IN (SELECT DISTINCT set_id FROM batches)")
-        self._know_sets()
+        with as_damage():
+            self._sets.collect_garbage()
 
     def give_back(self, pages: int) -> None:
         """Return free pages to the file system, in steps that keep the log small."""
         while pages > 0 and self._pragma("freelist_count"):
-            self._db.execute(f"PRAGMA incremental_vacuum({min(pages, self.log_pages)})").fetchall()
+            # executescript, since the statement is to be stepped once a page, and execute steps it once
+            self._db.executescript(f"PRAGMA incremental_vacuum({min(pages, self.log_pages)})")
             self.fold_log()
             pages -= self.log_pages
 
@@ -352,7 +324,7 @@ class Store:
 
     def _row(self, record: tuple[object, ...]) -> Row | None:
         *facts, set_id, found, payload = record
-        known = self._sets.get(set_id) if isinstance(set_id, int) else None
+        known = self._sets.of(set_id)
         if known is None or not isinstance(payload, bytes) or crc((*facts, known[1]), payload) != found:
             return None
         return Row(*facts, known[0], payload)  # type: ignore[arg-type, call-arg]  # the checksum vouches
@@ -360,12 +332,7 @@ class Store:
     @as_damage()
     def series(self, digest: bytes) -> bytes | None:
         """The payload of a series set; None when it is missing or damaged."""
-        for number in self._copies.get(digest, ()):
-            row = self._db.execute("SELECT payload, crc FROM sets WHERE id = ?", (number,)).fetchone()
-            if row is not None and isinstance(row[0], bytes) and zlib.crc32(row[0]) == row[1]:
-                return row[0]
-        self._copies.pop(digest, None)  # the next batch writes it again
-        return self.held_sets.get(digest)
+        return self._sets.payload(digest)
 
     @as_damage()
     def oldest_ms(self) -> int:
@@ -378,23 +345,25 @@ class Store:
         sql = f"{BATCH} WHERE seq > ? ORDER BY seq"
         with as_damage(), contextlib.closing(self._db.execute(sql, (after,))) as records:
             for record in records:
-                yield int(record[0]), len(record[-1]) + ROW_OVERHEAD, self._row(record)
+                row = self._row(record)
+                yield int(record[0]), stored(row.size) if row is not None else ROW_OVERHEAD, row
 
     @as_damage()
     def checkpoints(self, source: str) -> dict[str, bytes]:
-        """The checkpoints of a source, such as the positions of a tailer; damaged ones left out."""
+        """The checkpoints of a source, such as the positions of a tailer."""
         rows = self._db.execute("SELECT key, value, crc, written FROM checkpoints WHERE source = ?", (source,))
-        return {
-            key.decode("utf-8", "surrogatepass"): value
-            for key, value, found, written in rows
-            if crc((source, written), key, value) == found
-        }
+        known: dict[str, bytes] = {}
+        for key, value, found, written in rows:
+            if crc((source, written), key, value) != found:
+                raise Damaged("a checkpoint is damaged")
+            known[key.decode("utf-8", "surrogatepass")] = value
+        return known
 
     @as_damage()
     def rejected(self) -> list[RejectedBatch]:
         """The dead letters, oldest first; damaged ones left out."""
         rows = self._db.execute(f"{REJECTED} ORDER BY id")
-        return [one for row in rows if rejected_crc(one := RejectedBatch(*row[:-1])) == row[-1]]
+        return [one for row in rows if (one := _letter(row)) is not None]
 
     # -- sizes and faults -----------------------------------------------------------------------------------------
 
@@ -414,19 +383,17 @@ class Store:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
     @as_damage()
-    def sound(self) -> bool:
-        """Whether SQLite finds its own structure whole; reads the whole file."""
-        return bool(self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-
-    @as_damage()
     def verify(self) -> list[str]:
         """Every fault that can be found: SQLite's own check, and the checksum of every row."""
         faults = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check(100)") if row[0] != "ok"]
         faults += [f"batch {seq}: damaged, or its series set is" for seq, _, row in self.walk() if row is None]
-        sets = self._db.execute("SELECT id, payload, crc FROM sets")
-        faults += [f"series set {number}: damaged" for number, body, found in sets if zlib.crc32(body) != found]
+        faults += self._sets.faults()
         letters = self._db.execute(REJECTED)
-        faults += [
-            f"rejected {row[8]}: damaged" for row in letters if rejected_crc(RejectedBatch(*row[:-1])) != row[-1]
-        ]
-        return faults
+        return faults + [f"rejected {row[8]}: damaged" for row in letters if _letter(row) is None]
+
+
+def _letter(row: tuple[Any, ...]) -> RejectedBatch | None:
+    """A dead letter, if it is sound."""
+    one = RejectedBatch(*row[:-1])
+    whole = isinstance(one.series, bytes) and isinstance(one.payload, bytes)
+    return one if whole and rejected_crc(one) == row[-1] else None

@@ -24,7 +24,7 @@ from agent.spool.switch import Switch
 
 __all__ = ["Event", "Limits", "SpoolStat", "Unreadable", "Writer"]
 
-CLOSER_LOOK = 3600.0  # seconds between checks of the whole file once damage was met
+SALVAGE_EVERY = 3600.0  # seconds between salvages for rows that are missing
 TIMES = (-(1 << 62), 1 << 62)  # what a time in ms may be
 
 
@@ -60,7 +60,7 @@ class Writer:
     ) -> None:
         self._directory, self._tell, self._monotonic = directory, tell, monotonic
         self._switch = Switch(directory, limits, tell=tell, clock=clock, monotonic=monotonic, free=free)
-        self._next_look = monotonic()
+        self._next_salvage = monotonic()
 
     @property
     def state(self) -> State:
@@ -128,7 +128,7 @@ class Writer:
 
     def append(self, batches: Sequence[NewBatch], checkpoints: Sequence[Checkpoint] = ()) -> list[int]:
         """Make batches durable with the checkpoints they came with; answers their numbers (0: nobody wants it)."""
-        wanted = [batch for batch in batches if self.state.of(batch.signal)]
+        wanted = [batch for batch in batches if self.state.of(batch.signal) and self._fits(batch)]
         if wanted:
             self._switch.make_room(size_of(wanted))
         state = self.state.copy()
@@ -142,13 +142,16 @@ class Writer:
         if not state.of(batch.signal):
             return 0
         head = state.accept(batch.signal, batch.items, above=0 if self._switch.loaded else early.FIRST)
-        if len(batch.payload) + len(batch.series) > self.limits.largest:
+        if not self._fits(batch):
             state.give_up_between(batch.signal, head.items - batch.items, head.items, head.seq, "size")
             self._tell(Event("spool.too_large", {"items": batch.items, "bytes": len(batch.payload)}))
         else:
             time_ms = min(max(batch.time_ms, TIMES[0]), TIMES[1])
             rows.append((head.seq, head.items, msgspec.structs.replace(batch, time_ms=time_ms)))
         return head.seq
+
+    def _fits(self, batch: NewBatch) -> bool:
+        return len(batch.payload) + len(batch.series) <= self.limits.largest
 
     def settle(self, settlement: Settlement) -> None:
         """Book a verdict and move the exporter's cursor; what nobody needs any more is deleted with it."""
@@ -175,8 +178,6 @@ class Writer:
         if missing:
             self._tell(Event("spool.damaged", {"exporter": settlement.exporter, "items": missing}))
         self._switch.commit(state, rejected=settlement.rejected)
-        if missing:
-            self._look_closer()
 
     def purge(self, exporter: str = "", before_ms: int = 0) -> int:
         """Give up what waits for an exporter (all of them by default), or what of it was stored before a time
@@ -204,18 +205,6 @@ class Writer:
                 end = (row.seq, row.total)
         return end
 
-    def _look_closer(self) -> None:
-        """A damaged row was met: see whether SQLite's own structure is whole, and start over if it is not."""
-        store = self._store
-        if store is None or self.trouble or self._monotonic() < self._next_look:
-            return
-        self._next_look = self._monotonic() + CLOSER_LOOK
-        try:
-            if not store.sound():
-                raise Damaged("the file's structure is damaged")
-        except (OSError, sqlite3.Error) as error:
-            self._switch.failed(error)
-
     # -- reading --------------------------------------------------------------------------------------------------
 
     def read(self, exporter: str, signal: str, max_items: int, after: int, start: int) -> list[Row]:
@@ -232,9 +221,25 @@ class Writer:
                 break  # what lies between is on a disk that cannot be read now
             rows.append(Row(seq, signal, batch.time_ms, 0, batch.items, total, batch.digest, batch.payload))
         account, head = self.state.account(exporter, signal), self.state.head(signal)
+        end = rows[-1].total if rows else head.items
+        if (rows or complete) and self._hole(signal, start, end, rows):
+            return self.read(exporter, signal, max_items, after, start)
         if not rows and complete and account is not None and after == account.seq < head.seq:
             self.settle(Settlement(exporter, signal, head.seq, head.items))
         return rows
+
+    def _hole(self, signal: str, start: int, end: int, rows: list[Row]) -> bool:
+        """Whether something is missing and the file was salvaged for it: that finds rows which SQLite cannot see. Not
+        too often, since the whole file is written anew.
+        """
+        given_up = sum(max(0, min(gap.stop, end) - max(gap.start, start)) for gap in self.state.gaps.get(signal, ()))
+        if end - start - given_up <= sum(row.items for row in rows):
+            return False
+        if self.trouble or self._store is None or self._monotonic() < self._next_salvage:
+            return False
+        self._next_salvage = self._monotonic() + SALVAGE_EVERY
+        self._switch.failed(Damaged("batches are missing"))
+        return True
 
     def _read_file(self, signal: str, after: int, max_items: int) -> tuple[list[Row], bool]:
         """Rows of the file, and whether nothing follows them there; see `Store.read`."""
@@ -299,13 +304,16 @@ class Writer:
             self._store.forget_rejected(ids)
 
     def verify(self) -> list[str]:
-        """Every fault that can be found; reads the whole file."""
+        """Every fault that can be found; reads the whole file. What they leave is salvaged."""
         if self._store is None:
             return [self.trouble]
         try:
-            return self._store.verify()
+            faults = self._store.verify()
         except sqlite3.Error as error:
-            return [str(error)]
+            faults = [str(error)]
+        if faults and not self.trouble:
+            self._switch.failed(Damaged(faults[0]))
+        return faults
 
     def stat(self) -> SpoolStat:
         """Sizes and ages, of the ring while the disk cannot be read."""

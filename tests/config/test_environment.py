@@ -53,7 +53,11 @@ def test_small_questions_are_answered_from_the_environment() -> None:
         ({}, "https://metrics.test/", None),
         ({"HTTPS_PROXY": "http://proxy.test:3128"}, "https://metrics.test/", "http://proxy.test:3128"),
         ({"HTTPS_PROXY": "http://proxy.test:3128"}, "http://metrics.test/", None),
-        ({"https_proxy": "http://small.test", "HTTPS_PROXY": "http://big.test"}, "https://a.test/", "http://small.test"),
+        (
+            {"https_proxy": "http://small.test", "HTTPS_PROXY": "http://big.test"},
+            "https://a.test/",
+            "http://small.test",
+        ),
         ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "localhost,.test"}, "https://metrics.test:8443/", None),
         ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "*"}, "https://metrics.example/", None),
         ({"HTTP_PROXY": "http://proxy.test", "REQUEST_METHOD": "GET"}, "http://metrics.example/", None),

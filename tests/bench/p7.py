@@ -1,0 +1,77 @@
+"""P7: an idle agent, beside node_exporter and vmagent.
+
+Ours: the host collector every 15 s, delivered by remote write to a VictoriaMetrics. The other: node_exporter, scraped
+every 15 s by a vmagent that writes to another VictoriaMetrics. Both run at the same time, for an hour (the short form:
+two and a half minutes). Memory is the proportional set size (PSS), and the resident size (RSS) beside it, since PSS
+flatters a process whose libraries others on the machine use too: medians of the last third. CPU seconds count from the
+moment both stand, start-up shown apart. Growth is the slope of a line fitted to our PSS after the first third.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from tests.bench.processes import Bench, Child, median
+from tests.bench.table import Row, at_most
+
+SETTLE = 10.0  # seconds until both stand and have had a round
+
+
+class Look(NamedTuple):
+    """What one side takes at a moment: seconds since the beginning, KiB, CPU seconds."""
+
+    at: float
+    pss: float
+    rss: float
+    cpu: float
+
+
+def _look(began: float, side: tuple[Child, ...]) -> Look:
+    return Look(
+        time.monotonic() - began,
+        sum(one.memory("Pss") for one in side),
+        sum(one.memory("Rss") for one in side),
+        sum(one.cpu for one in side),
+    )
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """The slope of the line that fits best."""
+    middle_x, middle_y = (sum(column) / len(points) for column in zip(*points, strict=True))
+    spread = sum((x - middle_x) ** 2 for x, _ in points)
+    return sum((x - middle_x) * (y - middle_y) for x, y in points) / spread if spread else 0.0
+
+
+def run(*, short: bool) -> list[Row]:
+    """The rows."""
+    period, pause = (150.0, 5.0) if short else (3600.0, 15.0)
+    with Bench() as bench:
+        ours = (bench.nightjar(bench.victoria().port, bench.folder / "state"),)
+        exporter = bench.node_exporter()
+        theirs = (exporter, bench.scraper(exporter, bench.victoria().port))
+        time.sleep(SETTLE)
+        began = time.monotonic()
+        looks: list[tuple[Look, Look]] = []
+        while not looks or looks[-1][0].at < period:
+            looks.append((_look(began, ours), _look(began, theirs)))
+            time.sleep(pause)
+    return _rows([one for one, _ in looks], [other for _, other in looks])
+
+
+def _rows(ours: list[Look], theirs: list[Look]) -> list[Row]:
+    seconds = ours[-1].at - ours[0].at
+    name = f"P7 idle for {seconds / 60:.0f} min"
+    growth = [slope([(one.at / 3600, one.pss) for one in side[len(side) // 3 :]]) for side in (ours, theirs)]
+    pss, rss = (
+        [median([getattr(one, field) for one in side[-len(side) // 3 :]]) / 1024 for side in (ours, theirs)]
+        for field in ("pss", "rss")
+    )
+    spent = [side[-1].cpu - side[0].cpu for side in (ours, theirs)]
+    return [
+        at_most(f"{name}: PSS, MiB", pss[0], pss[1], 1.2),
+        at_most(f"{name}: RSS, MiB", rss[0], rss[1], 1.2),
+        at_most(f"{name}: CPU s", spent[0], spent[1], 1.0),
+        Row(f"{name}: CPU s of the start before", ours[0].cpu, theirs[0].cpu),
+        Row(f"{name}: growth of PSS, KiB an hour", growth[0], None),
+    ]
