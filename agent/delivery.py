@@ -24,11 +24,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-import structlog
 from msgspec import Struct, field
 
 from agent import spool as spools
 from agent.histogram import Observations
+from agent.logs import get_logger
 from agent.model import Batch, Delivered, Exporter, Reencode, Rejected, Request, Retry, TooLarge
 from agent.spool import Chunk, RejectedBatch, Settlement
 
@@ -40,7 +40,7 @@ SUSPECTS_MOST, SUSPECTED = 1_000, 3600.0  # series, seconds
 TELLING = 60.0  # seconds between log lines about refusals for one reason; the ledger counts each
 CLOSING = 2.0  # seconds an exporter gets to let go of its connections
 
-log = structlog.get_logger("delivery")
+log = get_logger("delivery")
 
 
 class Verdict(Struct):

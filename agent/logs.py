@@ -69,8 +69,6 @@ def configure(level: str, style: Literal["auto", "console", "json"], *, color: b
         handler.setFormatter(_Json())
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger(_ROOT).setLevel(LEVELS[level])
-    if (structlog := sys.modules.get("structlog")) is not None:  # modules that were not moved over yet
-        structlog.configure(processors=[], logger_factory=get_logger, cache_logger_on_first_use=False)
 
 
 class _Json(logging.Formatter):

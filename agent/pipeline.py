@@ -12,8 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-import structlog
-
+from agent.logs import get_logger
 from agent.model import (
     STALE,
     Extra,
@@ -33,7 +32,7 @@ CAP = 50_000  # series a collector may have
 LINGER = 0.25  # seconds in which the rounds of one tick join one transaction
 WAITING = 500_000  # samples that may wait while a commit hangs: some 40 MB
 
-log = structlog.get_logger("pipeline")
+log = get_logger("pipeline")
 
 Key = tuple[Family, tuple[str, ...]]
 OVERFLOW = (("overflow", "true"),)

@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-import structlog
-
+from agent.logs import get_logger
 from agent.model import Collector, MetricBatch, NoData, Sample
 from agent.pipeline import Stamper
 
@@ -21,7 +20,7 @@ Outcome = Literal["ok", "no_data", "timeout", "error"]
 OUTCOMES: tuple[Outcome, ...] = ("ok", "no_data", "timeout", "error")
 GRACE = 0.5  # seconds a cancelled round has to clean up
 
-log = structlog.get_logger("collector")
+log = get_logger("collector")
 
 
 class Runner:

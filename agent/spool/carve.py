@@ -39,6 +39,7 @@ Record = list[Any]  # a row's columns; the first is its number
 
 LOGS = ("-log", "-wal")  # the log as it was found, and as SQLite left it
 LEAF = 0x0D  # a table's leaf page
+CELLS_MOST = PAGE // 16  # our smallest rows take more
 LARGEST = 128 << 20
 _FRAME = struct.Struct(">IIII")  # page, size after commit, salt 1, salt 2
 _NUMBERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  # serial type -> bytes of an integer
@@ -201,7 +202,7 @@ class Carving:
             head = 100 if page_number == 1 else 0
             if len(page) < PAGE or page[head] != LEAF:
                 continue
-            cells = min(int.from_bytes(page[head + 3 : head + 5]), (PAGE - head - 8) // 2)
+            cells = min(int.from_bytes(page[head + 3 : head + 5]), CELLS_MOST)
             for at in struct.unpack_from(f">{cells}H", page, head + 8):
                 with contextlib.suppress(LookupError):
                     _, after = _varint(page, at)

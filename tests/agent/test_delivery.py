@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from agent.delivery import AUTH_RETRY, BACKOFF_MOST, RETRY_AFTER_MOST, Delivery, backoff, pause
 from agent.ledger import Entry
@@ -28,6 +27,7 @@ from agent.model import (
     TooLarge,
 )
 from agent.spool import Limits, Spool
+from tests.logged import capture_logs
 
 METRICS = frozenset({Signal.METRICS})
 Item = tuple[str, int]  # series name, time in ms

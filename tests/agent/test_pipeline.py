@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from agent.model import (
     STALE,
@@ -28,6 +27,7 @@ from agent.model import (
 )
 from agent.pipeline import Pipeline, Stamper, join_labels
 from agent.spool import Spool
+from tests.logged import capture_logs
 
 UP = gauge("up", "Whether it is up.")
 DISK = gauge("disk", "Bytes.", "device")

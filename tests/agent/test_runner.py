@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mutabl
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from agent.model import STALE, MetricBatch, NoData, Sample, gauge
 from agent.pipeline import Stamper
 from agent.runner import Runner
+from tests.logged import capture_logs
 
 UP = gauge("up", "Whether it is up.")
 SEEN = gauge("seen", "Who was seen.", "who")
