@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
+from agent.core import Core
 from agent.delivery import Delivery
 from agent.model import Collector
 from agent.pipeline import Stamper
@@ -19,9 +20,6 @@ from agent.plugins import COLLECTORS, EXPORTERS, Plugins
 from agent.runner import Runner
 from agent.selfmetrics import SelfMetrics
 from config import CollectorCommon, Config, ExporterCommon, Section
-
-if TYPE_CHECKING:
-    from agent.daemon import Daemon
 
 OWN = "nightjar"  # the collector of the agent's own state
 CLOSING = 5.0  # seconds an exporter that goes gets for the request under way
@@ -52,11 +50,10 @@ class Plan(Struct, frozen=True):
 class Assembly:
     """The runners and deliveries at work. `group` owns the deliveries' tasks."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self.group: asyncio.TaskGroup
-        self.runners: dict[str, Runner] = {}
-        self.deliveries: dict[str, Delivery] = {}
+        self.runners, self.deliveries = core.runners, core.deliveries
         self._built: dict[str, Part] = {}
         self._sections: dict[str, Section] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -98,24 +95,24 @@ class Assembly:
             Stamper(name, context),
             interval=part.interval,
             timeout=part.timeout,
-            submit=self._daemon.pipeline.submit,
+            submit=self._core.pipeline.submit,
         )
 
     def _collector(self, section: Section | None) -> Collector:
         if section is None:
-            return SelfMetrics(self._daemon)
+            return SelfMetrics(self._core)
         return build(COLLECTORS, section)  # type: ignore[no-any-return]  # by protocol
 
     async def _replace_runners(self, new: dict[str, Runner], gone: list[str]) -> None:
         old = [self.runners[name] for name in (*gone, *new) if name in self.runners]
-        self._daemon.scheduler.remove(old)
+        self._core.scheduler.remove(old)
         await asyncio.gather(*(runner.close() for runner in old))
         for runner in old:
-            stale = runner.stamper.vanish(self._daemon.clock.now())
-            self._daemon.pipeline.submit(runner.name, stale)
+            stale = runner.stamper.vanish(self._core.clock.now())
+            self._core.pipeline.submit(runner.name, stale)
             self.runners.pop(runner.name, None)
         self.runners.update(new)
-        self._daemon.scheduler.add(new.values())
+        self._core.scheduler.add(new.values())
 
     # -- exporters ------------------------------------------------------------------------------------------------
 
@@ -123,14 +120,14 @@ class Assembly:
         assert isinstance(section.common, ExporterCommon)  # noqa: S101  # by construction of Config
         timeout = float(section.common.timeout)
         exporter = build(EXPORTERS, section, timeout=timeout)
-        return Delivery(section.name, exporter, self._daemon.spool, timeout=timeout)
+        return Delivery(section.name, exporter, self._core.spool, timeout=timeout)
 
     async def _replace_deliveries(self, new: dict[str, Delivery], gone: list[str]) -> None:
         now = time.monotonic()
         await asyncio.gather(*(self._end(name, now) for name in (*gone, *new) if name in self.deliveries))
         pairs = [(name, signal) for name, one in new.items() for signal in one.signals]
         if pairs:
-            await self._daemon.spool.attach(pairs)
+            await self._core.spool.attach(pairs)
         for name, delivery in new.items():
             self.deliveries[name] = delivery
             self._tasks[name] = self.group.create_task(delivery.run(), name=f"deliver {name}")

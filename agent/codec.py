@@ -1,8 +1,9 @@
 """Batches to the spool's bytes and back: zstd-compressed JSON, exact to the bit.
 
-A series set is written once, with the values of its first round as a *base*; every batch of that set then holds a
-value where it differs from the base and `null` where it does not. Measured on a host's 605 series: 1.4 bytes a
-sample, against 2.0 without the base and 70 with the labels in every batch.
+A series set is written once, with the values of one round as a *base*; a batch of that set then holds `null` where a
+value is that of the base, an integer where it is the base plus that integer, and the value itself elsewhere. Measured
+on 12 hours of 1,380 series of which a third changes every round: 1.8 bytes a sample, against 2.8 with values in place of
+the integers, 3.9 without a base and 70 with the labels in every batch.
 
 Zeros are never taken from the base: 0.0 and -0.0 compare equal, and a spool returns what it was given.
 
@@ -37,6 +38,8 @@ from agent.model import (
     Value,
 )
 
+REBASE = 5_000  # batches after which a set gets a new base: counters have gone far from the old one
+EXACT = float(1 << 53)  # integers of a smaller size are exact
 LEVEL = 1  # zstd: level 3 saves 1 % here and costs half as much again
 IDENTITY = "spool.identity"  # SeriesSet.cache: its Identity
 
@@ -45,23 +48,27 @@ class Corrupt(ValueError):
     """Bytes that are no batch or no series set."""
 
 
-class Identity(NamedTuple):
-    """What the spool knows of a series set; one object, so that two threads cannot mix two bases."""
+class Encoded(NamedTuple):
+    """A batch in its stored form: the digest and payload of its series set, and its own payload."""
+
+    digest: bytes
+    series: bytes
+    payload: bytes
+
+
+class Identity(Struct):
+    """What the spool knows of a series set. One object, replaced as a whole: two threads cannot mix two bases."""
 
     digest: bytes
     payload: bytes
-    base: list[float | None]  # what null stands for
+    base: list[float | None]
+    batches: int = 0  # encoded with this base
 
 
 class _Set(Struct):
     families: list[tuple[str, Kind, str, str]]  # name, kind, help, unit
     series: list[tuple[int, int, list[str]]]  # family, start_ms, label names and values in turn
     base: list[float | None]
-
-
-class _Numbers(Struct):
-    collector: str
-    values: list[float | None]
 
 
 class _Odd(Struct, omit_defaults=True):
@@ -76,7 +83,6 @@ class _Odd(Struct, omit_defaults=True):
 
 
 _SET = msgspec.json.Decoder(_Set)
-_NUMBERS = msgspec.json.Decoder(_Numbers)
 _ODD = msgspec.msgpack.Decoder(_Odd)
 
 
@@ -96,19 +102,14 @@ def decompress(data: bytes) -> bytes:
 # -- series sets --------------------------------------------------------------------------------------------------
 
 
-def encode_series(series: SeriesSet, base: Iterable[Value | Stale]) -> tuple[bytes, bytes]:
-    """The (digest, payload) of a series set; the first batch of the set gives its base. Remembered in the set."""
-    found = _identity(series, base)
-    return found.digest, found.payload
-
-
-def _identity(series: SeriesSet, base: Iterable[Value | Stale]) -> Identity:
+def _identity(series: SeriesSet, values: list[Value | Stale]) -> Identity:
+    """The identity of a set, remembered in it; its base are the values of the batch that needs a new one."""
     found: Identity | None = series.cache.get(IDENTITY)
-    if found is None:
-        numbers = [v if isinstance(v, float) and v != 0.0 and math.isfinite(v) else None for v in base]
-        plain = _to_json(_set_document(series, numbers))
-        new = Identity(_digest(plain), compress(plain), numbers)
-        found = series.cache.setdefault(IDENTITY, new)
+    if found is None or found.batches >= REBASE:
+        base = [v if isinstance(v, float) and v != 0.0 and math.isfinite(v) else None for v in values]
+        plain = _to_json(_set_document(series, base))
+        found = series.cache[IDENTITY] = Identity(_digest(plain), compress(plain), base)
+    found.batches += 1
     return found
 
 
@@ -148,33 +149,44 @@ def _digest(plain: bytes) -> bytes:
 # -- batches ------------------------------------------------------------------------------------------------------
 
 
-def encode_batch(batch: MetricBatch) -> bytes:
-    """The payload of a batch."""
+def encode(batch: MetricBatch) -> Encoded:
+    """The stored form of a batch."""
     values = batch.values
-    base = _identity(batch.series, values).base
+    identity = _identity(batch.series, values)
     odd = _Odd(extras=batch.extras)
     if not _all_finite(values):
         values = _set_apart(values, odd)
-    numbers = [None if v == b else v for v, b in zip(values, base, strict=True)]
-    plain = _to_json({"collector": batch.collector, "values": numbers})
+    plain = _to_json({"collector": batch.collector, "values": _less_base(values, identity.base)})
     if odd != _PLAIN:
         plain += b"\n" + _to_msgpack(odd)
-    return compress(plain)
+    return Encoded(identity.digest, identity.payload, compress(plain))
+
+
+def _less_base(values: list[Any], base: list[float | None]) -> list[object]:
+    """What is written of finite floats. The sum is tried, so that no rounding gets by; -0.0 is no sum."""
+    return [
+        None if v == b else int(d) if b and v and -EXACT < (d := v - b) < EXACT and d.is_integer() and b + d == v else v
+        for v, b in zip(values, base, strict=True)
+    ]
+
+
+def _plus_base(numbers: list[Any], base: list[float | None]) -> list[Any]:
+    """The floats that were written; raises TypeError where neither has a value, or something is no number."""
+    return [b if n is None else n if type(n) is float else b + n for n, b in zip(numbers, base, strict=True)]
 
 
 def decode_batch(payload: bytes, time_ms: int, series: SeriesSet) -> MetricBatch:
     """The batch of a payload; raises `Corrupt`."""
     plain, _, tail = decompress(payload).partition(b"\n")
     try:
-        document = _NUMBERS.decode(plain)
-        base: list[float | None] = series.cache[IDENTITY].base
-        values: list[Any] = [b if v is None else v for v, b in zip(document.values, base, strict=True)]
-        sum(values)  # a TypeError where neither batch nor base has a value; the cheapest way to look
+        document = orjson.loads(plain)
+        collector, values = str(document["collector"]), _plus_base(document["values"], series.cache[IDENTITY].base)
+        sum(values)  # a TypeError where a value is missing; the cheapest way to look
         odd = _ODD.decode(tail) if tail else _PLAIN
         _put_back(values, odd)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, LookupError, TypeError, ValueError) as error:
+    except (msgspec.MsgspecError, ArithmeticError, RecursionError, LookupError, TypeError, ValueError) as error:
         raise Corrupt(f"not a batch: {error}") from None
-    return MetricBatch(document.collector, time_ms, series, values, dict(odd.extras))
+    return MetricBatch(collector, time_ms, series, values, dict(odd.extras))
 
 
 _PLAIN = _Odd()

@@ -12,27 +12,19 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from agent import health, logs
 from agent.assembly import Assembly, Refused
-from agent.clock import Clock
-from agent.delivery import Delivery
+from agent.core import Core, limits
 from agent.endpoints import Endpoints
-from agent.histogram import Observations
 from agent.notify import Notifier
-from agent.pipeline import Pipeline
-from agent.runner import Runner
-from agent.scheduler import Scheduler
-from agent.spool import Spool
-from agent.spool.writer import Event, Limits
-from config import Config, ConfigError, SpoolOptions, environment
+from agent.spool.writer import Event
+from config import Config, ConfigError, environment
 
 SOCKET = "nightjar.sock"
 DRAIN = 5.0  # seconds that what is pending gets at the end; a request begun meanwhile gets as long
 LAST = 16.0  # seconds after which an end that does not come is forced
 BEAT = 5.0  # seconds between looks at loop lag and progress
-LAG_BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 log = logs.get_logger("agent")
 
@@ -41,54 +33,32 @@ class Daemon:
     """One running agent. `load` reads the configuration anew; the first one is given."""
 
     def __init__(self, config: Config, load: Callable[[], Config]) -> None:
-        self.config, self._load = config, load
-        self.started = time.time()
-        self.clock = Clock()
-        self.spool = Spool(Path(config.agent.state_dir), limits(config.spool), tell=_told)
-        self.pipeline = Pipeline(self.spool, wanted=lambda: bool(self.deliveries))
-        self.scheduler = Scheduler(config.agent.instance, self.clock)
-        self.assembly = Assembly(self)
-        self.endpoints = Endpoints(self)
+        self._load = load
+        self.core = Core(config, _told)
+        self.assembly = Assembly(self.core)
+        self.endpoints = Endpoints(self.core, self.reload)
         self.notifier = Notifier(environment.notify_socket())
-        self.lag = Observations(LAG_BOUNDS)
-        self.reloads = {"ok": 0, "refused": 0}
-        self.reload_ok, self.reload_time = True, self.started
         self.progress = health.Progress()
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
         self._reloading = asyncio.Lock()
         self.ready = asyncio.Event()
 
-    @property
-    def runners(self) -> dict[str, Runner]:
-        """The collectors at work, by name."""
-        return self.assembly.runners
-
-    @property
-    def deliveries(self) -> dict[str, Delivery]:
-        """The exporters at work, by name."""
-        return self.assembly.deliveries
-
-    @property
-    def clock_steps(self) -> int:
-        """Jumps of the clock back that were followed."""
-        return self.clock.steps
-
     async def run(self) -> None:
         """From start to the end that a signal asks for. Raises `AlreadyRunning`, `Refused`, OSError at the start."""
         self._listen_to_signals()
-        await self.spool.open()
+        await self.core.spool.open()
         try:
             async with asyncio.TaskGroup() as group:
                 self.assembly.group = group
                 background = [
-                    group.create_task(self.pipeline.run(), name="pipeline"),
-                    group.create_task(self.scheduler.run(), name="scheduler"),
+                    group.create_task(self.core.pipeline.run(), name="pipeline"),
+                    group.create_task(self.core.scheduler.run(), name="scheduler"),
                     group.create_task(self._beat(), name="heartbeat"),
                 ]
                 try:
-                    plan = self.assembly.plan(self.config)
-                    await self.endpoints.start(self.config.agent, Path(self.config.agent.state_dir) / SOCKET)
+                    plan = self.assembly.plan(self.core.config)
+                    await self.endpoints.start(self.core.config.agent, self.core.state_dir / SOCKET)
                     await self.assembly.change(plan)
                     gc.freeze()
                     self.notifier.ready(self.status())
@@ -99,7 +69,7 @@ class Daemon:
                     for task in background:
                         task.cancel()
         finally:
-            await self.spool.close()
+            await self.core.spool.close()
             self.notifier.close()
 
     # -- signals --------------------------------------------------------------------------------------------------
@@ -150,7 +120,7 @@ class Daemon:
         try:
             config = self._load()
             plan = self.assembly.plan(config)
-            await self.endpoints.start(config.agent, Path(self.config.agent.state_dir) / SOCKET)
+            await self.endpoints.start(config.agent, self.core.state_dir / SOCKET)
         except (ConfigError, Refused, OSError) as error:
             return self._refuse(str(error))
         changes = await self.assembly.change(plan)
@@ -159,20 +129,20 @@ class Daemon:
         return ""
 
     def _refuse(self, faults: str) -> str:
-        self.reload_ok = False
-        self.reloads["refused"] += 1
+        self.core.reload_ok = False
+        self.core.reloads["refused"] += 1
         for line in faults.splitlines():
             log.error("the new configuration is refused; the old one stays in force", fault=line)
         return faults
 
     def _adopt(self, config: Config) -> None:
-        if config.agent.state_dir != self.config.agent.state_dir:
+        if config.agent.state_dir != self.core.config.agent.state_dir:
             log.warning("state_dir takes effect after a restart", state_dir=config.agent.state_dir)
         logs.configure(config.agent.log_level, config.agent.log_format, color=not environment.no_color())
-        self.spool.limit(limits(config.spool))
-        self.config = config
-        self.reload_ok, self.reload_time = True, time.time()
-        self.reloads["ok"] += 1
+        self.core.spool.limit(limits(config.spool))
+        self.core.config = config
+        self.core.reload_ok, self.core.reload_time = True, time.time()
+        self.core.reloads["ok"] += 1
 
     # -- while it runs --------------------------------------------------------------------------------------------
 
@@ -183,9 +153,10 @@ class Daemon:
         while True:
             due = time.monotonic() + pause
             await asyncio.sleep(pause)
-            self.lag.observe(time.monotonic() - due)
+            self.core.lag.observe(time.monotonic() - due)
+            core = self.core
             stuck = self.progress.stuck(
-                self.spool, self.deliveries.values(), self.runners.values(), min(patience or health.STUCK, health.STUCK)
+                core.spool, core.deliveries.values(), core.runners.values(), min(patience or health.STUCK, health.STUCK)
             )
             for reason in stuck:
                 log.error("no progress; the watchdog is not fed", reason=reason)
@@ -195,11 +166,8 @@ class Daemon:
                 self.notifier.status(self.status())
 
     def status(self) -> str:
-        """One line about everything."""
-        series = sum(runner.stamper.series for runner in self.runners.values())
-        pending = sum(entry.pending for entry in self.spool.entries())
-        text = f"{len(self.runners)} collectors, {series} series, {len(self.deliveries)} exporters, {pending} pending"
-        troubles = health.unready(self.spool, self.deliveries.values(), self.runners.values())
+        """One line about everything, and the first trouble."""
+        text, troubles = self.core.status(), self.core.troubles()
         return f"{text}; {troubles[0]}" if troubles and self.ready.is_set() else text
 
     # -- the end --------------------------------------------------------------------------------------------------
@@ -209,20 +177,15 @@ class Daemon:
         since = time.monotonic()
         self.notifier.stopping("Stopping: delivering what is pending")
         self.notifier.extend(LAST + 5)
-        await self.scheduler.stop()
-        await self.pipeline.flush()
+        await self.core.scheduler.stop()
+        await self.core.pipeline.flush()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
-                await asyncio.gather(*(one.drain() for one in self.deliveries.values() if not one.failures))
+                await asyncio.gather(*(one.drain() for one in self.core.deliveries.values() if not one.failures))
         await self.assembly.close(since)
         await self.endpoints.close()
-        pending = {f"{entry.exporter}/{entry.signal}": entry.pending for entry in self.spool.entries()}
+        pending = {f"{entry.exporter}/{entry.signal}": entry.pending for entry in self.core.spool.entries()}
         log.info("stopped; what is pending waits in the spool", pending=pending)
-
-
-def limits(options: SpoolOptions) -> Limits:
-    """The spool's limits of a configuration."""
-    return Limits(max_size=options.max_size, max_age=float(options.max_age), min_free=options.min_free.of)
 
 
 def _told(event: Event) -> None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -31,12 +30,12 @@ from agent.histogram import Observations
 from agent.logs import get_logger
 from agent.model import Batch, Delivered, Exporter, Reencode, Rejected, Request, Retry, TooLarge
 from agent.spool import Chunk, RejectedBatch, Settlement
+from agent.suspects import Suspects, halves
 
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
 RETRY_AFTER_MOST = 300.0
 AUTH_RETRY = 60.0
 REENCODE_MOST = 3  # an exporter that keeps changing its mind is retried like a failing one
-SUSPECTS_MOST, SUSPECTED = 1_000, 3600.0  # series, seconds
 TELLING = 60.0  # seconds between log lines about refusals for one reason; the ledger counts each
 CLOSING = 2.0  # seconds an exporter gets to let go of its connections
 
@@ -127,7 +126,7 @@ class Delivery:
         self.latency = Observations((0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400))
         self.progress = 0
         self.sending_since = 0.0  # monotonic; 0 when no request is under way
-        self._suspects: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._suspects = Suspects(monotonic)
         self._told: dict[str, float] = {}  # by reason: when a refusal is worth a log line again
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()  # no request under way
@@ -186,7 +185,7 @@ class Delivery:
 
     async def _offer_apart(self, batches: Sequence[Batch], verdict: Verdict, gone: Callable[[], bool]) -> None:
         """Get a verdict on these batches, on the series that were poison lately by themselves."""
-        for part in self._apart(batches):
+        for part in self._suspects.apart(batches):
             await self._offer(part, verdict, gone)
 
     async def _offer(self, batches: Sequence[Batch], verdict: Verdict, gone: Callable[[], bool]) -> None:
@@ -198,14 +197,14 @@ class Delivery:
             if items == 1:
                 self._reject(batches[0], Rejected(str(error), reason="too_large"), verdict)
                 return
-            for half in _halves(batches):
+            for half in halves(batches):
                 await self._offer_apart(half, verdict, gone)
         except Rejected as error:
             if items == 1 or error.whole:
                 for batch in batches:
                     self._reject(batch, error, verdict)
                 return
-            for half in _halves(batches):
+            for half in halves(batches):
                 await self._offer_apart(half, verdict, gone)
         else:
             verdict.delivered += items
@@ -365,41 +364,11 @@ class Delivery:
                 stored.payload,
             )
         )
-        if len(batch) == 1 and len(self._suspects) < SUSPECTS_MOST:
-            series = batch.series.series[0]
-            self._suspects[series.name, series.labels] = now + SUSPECTED
-
-    def _apart(self, batches: Sequence[Batch]) -> list[Sequence[Batch]]:
-        """The batches, with series that were poison lately in a part of their own at the end."""
-        if not self._suspects:
-            return [batches] if batches else []
-        now = self._monotonic()
-        self._suspects = {key: until for key, until in self._suspects.items() if until > now}
-        clean: list[Batch] = []
-        apart: list[Batch] = []
-        for batch in batches:
-            bad = [at for at, one in enumerate(batch.series.series) if (one.name, one.labels) in self._suspects]
-            clean.extend(_without(batch, bad))
-            apart.extend(batch.slice(at, at + 1) for at in bad)
-        return [part for part in (clean, apart) if part]
+        if len(batch) == 1:
+            self._suspects.add(batch.series.series[0])
 
 
 def _refusal(verdict: Verdict) -> str:
     if verdict.rejected:
         return verdict.rejected[-1].message
     return "it counts nothing of it as written" if verdict.partial else ""
-
-
-def _without(batch: Batch, positions: list[int]) -> list[Batch]:
-    """The batch in slices that leave out some positions."""
-    edges = [-1, *positions, len(batch)]
-    return [batch.slice(left + 1, right) for left, right in itertools.pairwise(edges) if right > left + 1]
-
-
-def _halves(batches: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]:
-    """Two halves of some batches, in order; a single batch is cut in two."""
-    if len(batches) > 1:
-        middle = len(batches) // 2
-        return list(batches[:middle]), list(batches[middle:])
-    middle = len(batches[0]) // 2
-    return [batches[0].slice(0, middle)], [batches[0].slice(middle, len(batches[0]))]

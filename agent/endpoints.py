@@ -11,20 +11,19 @@ import contextlib
 import hmac
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from agent import __version__, health, logs, verdicts
+from agent import __version__, logs, verdicts
+from agent.core import Core
 from agent.exposition import CONTENT_TYPES, Exposition, negotiate
 from agent.spoolapi import spool_routes
 from config import AgentOptions, Secret
-
-if TYPE_CHECKING:
-    from agent.daemon import Daemon
 
 log = logs.get_logger("endpoints")
 
@@ -32,8 +31,8 @@ log = logs.get_logger("endpoints")
 class Endpoints:
     """The servers. `start` may be called again with other options; an address that did not change stays open."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, core: Core, reload: Callable[[], Awaitable[str]]) -> None:
+        self._core, self._reload_now = core, reload
         self._exposition = Exposition()
         self._runner: web.AppRunner | None = None
         self._admin: web.AppRunner | None = None
@@ -100,7 +99,7 @@ class Endpoints:
         application.router.add_get("/api/status", self._status)
         application.router.add_get("/api/health/{subject}", self._health)
         if admin:
-            application.router.add_routes(spool_routes(self._daemon.spool))
+            application.router.add_routes(spool_routes(self._core.spool))
             application.router.add_post("/api/reload", self._reload)
         return application
 
@@ -115,28 +114,28 @@ class Endpoints:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         style = negotiate(request.headers.get("Accept", ""))
-        body = self._exposition.render(list(self._daemon.pipeline.latest.values()), style)
+        body = self._exposition.render(list(self._core.pipeline.latest.values()), style)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPES[style]})
 
     async def _livez(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        daemon = self._daemon
-        reasons = health.unready(daemon.spool, daemon.deliveries.values(), daemon.runners.values())
+        core = self._core
+        reasons = core.troubles()
         return web.Response(text="\n".join(reasons or ["ok"]) + "\n", status=503 if reasons else 200)
 
     async def _health(self, request: web.Request) -> web.Response:
         subject = request.match_info["subject"]
         if subject not in verdicts.SUBJECTS:
             return _json({"error": f"no such subject; there are {', '.join(verdicts.SUBJECTS)}"}, status=404)
-        return _json(verdicts.report(subject, self._daemon.runners, self._daemon.pipeline.latest, time.time()))
+        return _json(verdicts.report(subject, self._core.runners, self._core.pipeline.latest, time.time()))
 
     async def _status(self, request: web.Request) -> web.Response:
-        return _json(await status(self._daemon))
+        return _json(await status(self._core))
 
     async def _reload(self, request: web.Request) -> web.Response:
-        faults = await self._daemon.reload()
+        faults = await self._reload_now()
         return _json({"ok": not faults, "faults": faults.splitlines()}, status=422 if faults else 200)
 
 
@@ -146,18 +145,18 @@ def _clear(socket: Path) -> None:
         socket.unlink()
 
 
-async def status(daemon: Daemon) -> dict[str, Any]:
+async def status(core: Core) -> dict[str, Any]:
     """What `nightjar status` prints."""
-    runners, deliveries, spool = daemon.runners, daemon.deliveries, daemon.spool
+    runners, deliveries, spool = core.runners, core.deliveries, core.spool
     stat = await spool.stat()
     return {
         "version": __version__,
-        "started": daemon.started,
-        "uptime_seconds": round(time.time() - daemon.started, 1),
-        "instance": daemon.config.agent.instance,
-        "files": list(daemon.config.files),
-        "listen": daemon.config.agent.listen,
-        "ready": not (reasons := health.unready(spool, deliveries.values(), runners.values())),
+        "started": core.started,
+        "uptime_seconds": round(time.time() - core.started, 1),
+        "instance": core.config.agent.instance,
+        "files": list(core.config.files),
+        "listen": core.config.agent.listen,
+        "ready": not (reasons := core.troubles()),
         "reasons": reasons,
         "collectors": [
             {
@@ -201,7 +200,7 @@ async def status(daemon: Daemon) -> dict[str, Any]:
         "spool": {
             "path": stat.path,
             "bytes": stat.bytes,
-            "max_bytes": int(daemon.config.spool.max_size),
+            "max_bytes": int(core.config.spool.max_size),
             "batches": stat.batches,
             "oldest": stat.oldest_ms / 1000,
             "salvages": stat.salvages,

@@ -7,11 +7,10 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 from agent import __version__
+from agent.core import Core
 from agent.delivery import Delivery
-from agent.histogram import Observations
 from agent.model import Sample, counter, gauge, histogram
 from agent.runner import Runner
 from agent.spool import Spool
@@ -55,59 +54,33 @@ MAX_FDS = gauge("process_max_fds", "Maximum number of open file descriptors.")
 STARTED = gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.")
 
 
-class Watched(Protocol):
-    """What the daemon lends to its own collector."""
-
-    spool: Spool
-    lag: Observations
-    started: float
-    reloads: dict[str, int]
-    reload_ok: bool
-    reload_time: float
-
-    @property
-    def runners(self) -> dict[str, Runner]:
-        """The collectors at work."""
-        ...
-
-    @property
-    def deliveries(self) -> dict[str, Delivery]:
-        """The exporters at work."""
-        ...
-
-    @property
-    def clock_steps(self) -> int:
-        """Jumps of the clock back that were followed."""
-        ...
-
-
 class SelfMetrics:
     """The collector of the agent's own state."""
 
-    def __init__(self, watched: Watched) -> None:
-        self._watched = watched
-        self.counters_since = watched.started
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.counters_since = core.started
 
     async def collect(self) -> Iterable[Sample]:
         """One round."""
-        watched = self._watched
-        stat = await watched.spool.stat()
+        core = self._core
+        stat = await core.spool.stat()
         return [
             INFO(1.0, __version__, sys.version.split()[0]),
-            *(sample for runner in watched.runners.values() for sample in _runner(runner)),
-            *_ledger(watched.spool),
-            *(sample for delivery in watched.deliveries.values() for sample in _delivery(delivery, watched.spool)),
+            *(sample for runner in core.runners.values() for sample in _runner(runner)),
+            *_ledger(core.spool),
+            *(sample for delivery in core.deliveries.values() for sample in _delivery(delivery, core.spool)),
             SPOOL_BYTES(float(stat.bytes)),
             SPOOL_BATCHES(float(stat.batches)),
             SPOOL_OLDEST(stat.oldest_ms / 1000),
             SPOOL_OK(0.0 if stat.trouble else 1.0),
             SALVAGED(float(stat.salvages)),
-            CLOCK_STEPS(float(watched.clock_steps)),
-            LAG(watched.lag.snapshot()),
-            RELOAD_OK(1.0 if watched.reload_ok else 0.0),
-            RELOAD_TIME(watched.reload_time),
-            *(RELOADS(float(count), outcome) for outcome, count in watched.reloads.items()),
-            *_process(watched.started),
+            CLOCK_STEPS(float(core.clock.steps)),
+            LAG(core.lag.snapshot()),
+            RELOAD_OK(1.0 if core.reload_ok else 0.0),
+            RELOAD_TIME(core.reload_time),
+            *(RELOADS(float(count), outcome) for outcome, count in core.reloads.items()),
+            *_process(core.started),
         ]
 
 

@@ -82,6 +82,7 @@ class Receiver:
 
     def stop(self) -> None:
         self.down()
+        self._call(self._cancel_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -117,6 +118,13 @@ class Receiver:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
         self.port = self._runner.addresses[0][1]
+
+    async def _cancel_all(self) -> None:
+        """End the answers that are late on purpose."""
+        late = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _down(self) -> None:
         runner, self._runner = self._runner, None

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from agent import __version__, health
+from agent import __version__
 from agent.cli.options import ago, size
 from agent.model import MetricBatch
 from agent.selfmetrics import memory
@@ -36,15 +36,15 @@ def _page(daemon: Daemon) -> Group:
 
 
 def _head(daemon: Daemon) -> Text:
-    reasons = health.unready(daemon.spool, daemon.deliveries.values(), daemon.runners.values())
-    text = Text.assemble(("Nightjar ", "bold"), __version__, " on ", (daemon.config.agent.instance, "bold"))
-    text.append(f"  up {ago(time.time() - daemon.started)}  memory {size(memory()[0])}  ")
+    reasons = daemon.core.troubles()
+    text = Text.assemble(("Nightjar ", "bold"), __version__, " on ", (daemon.core.config.agent.instance, "bold"))
+    text.append(f"  up {ago(time.time() - daemon.core.started)}  memory {size(memory()[0])}  ")
     return text.append(f"not ready: {reasons[0]}" if reasons else "ready", style="red" if reasons else "green")
 
 
 def _host(daemon: Daemon) -> Table:
     table = Table.grid(padding=(0, 2))
-    values = _values(daemon.pipeline.latest.get("host"))
+    values = _values(daemon.core.pipeline.latest.get("host"))
     if values:
         total, free = values.get("node_memory_MemTotal_bytes", 0), values.get("node_memory_MemAvailable_bytes", 0)
         table.add_row("load", f"{values.get('node_load1', 0):.2f}", "memory", f"{size(total - free)} of {size(total)}")
@@ -60,7 +60,7 @@ def _values(batch: MetricBatch | None) -> dict[str, float]:
 
 def _collectors(daemon: Daemon) -> Table:
     table = Table("collector", "state", "series", "took", "every", box=None, header_style="bold", pad_edge=False)
-    for one in daemon.runners.values():
+    for one in daemon.core.runners.values():
         state = Text(one.outcome or "waiting", style=COLORS[one.outcome])
         took = f"{one.duration * 1000:.1f} ms" if one.outcome else ""
         table.add_row(one.name, state, str(one.stamper.series), took, f"{one.interval:g} s")
@@ -68,20 +68,24 @@ def _collectors(daemon: Daemon) -> Table:
 
 
 def _exporters(daemon: Daemon) -> Table | Text:
-    if not daemon.deliveries:
+    if not daemon.core.deliveries:
         return Text("no exporters yet: `nightjar config init` writes a configuration to start from", style="dim")
     table = Table(
         "exporter", "delivered", "pending", "lost", "last error", box=None, header_style="bold", pad_edge=False
     )
-    for entry in daemon.spool.entries():
+    for entry in daemon.core.spool.entries():
         lost = sum(entry.dropped.values()) + sum(entry.rejected.values())
-        error = daemon.deliveries[entry.exporter].error if entry.exporter in daemon.deliveries else "not configured"
+        error = (
+            daemon.core.deliveries[entry.exporter].error
+            if entry.exporter in daemon.core.deliveries
+            else "not configured"
+        )
         table.add_row(entry.exporter, str(entry.delivered), str(entry.pending), str(lost), error[:60])
     return table
 
 
 def _foot(daemon: Daemon) -> Text:
-    listen = daemon.config.agent.listen
+    listen = daemon.core.config.agent.listen
     if not listen:
         return Text("endpoints are off; `nightjar status` still answers", style="dim")
     base = f"http://{listen.rpartition(':')[0] or '127.0.0.1'}:{daemon.endpoints.port}"

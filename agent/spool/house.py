@@ -33,8 +33,8 @@ class Limits(Struct, frozen=True):
 
     @property
     def log_pages(self) -> int:
-        """Pages of 4 KiB that the write-ahead log may take, as a share of the whole."""
-        return min(512, max(64, self.max_size // 16 // PAGE))
+        """Pages that the write-ahead log may take, as a share of the whole."""
+        return min(256, max(32, self.max_size // 16 // PAGE))
 
     @property
     def rejected_bytes(self) -> int:
@@ -103,11 +103,13 @@ class House:
     def _evict(self, store: Store, state: State, surplus: int, reason: str, born_after: int) -> Evicted:
         freed = last = 0
         lost: dict[str, int] = {}
+        all_pages, free_pages = store.pages()  # rows share pages badly: taken by their bytes alone, too many would go
+        share = (all_pages - free_pages) * PAGE // max(1, store.batches) if reason == "space" else 0
         for seq, size, row in store.walk():
             old = row is not None and born(state, row.stored_ms) < born_after
             if freed >= surplus and row is not None and not old:
                 break
-            freed += size
+            freed += max(size, share)
             last = seq
             if row is not None:  # of a damaged one the numbers cannot be trusted: the next sound one takes it along
                 why = "age" if old else reason
@@ -146,6 +148,8 @@ class House:
         """Give back the free pages that stand in the way of `incoming` bytes, or that others should have."""
         if store.log_pages != self.limits.log_pages:
             store.limit_log(self.limits.log_pages)
+        if store.on_disk("-wal") > 2 * store.log_pages * PAGE:
+            store.fold_log()  # a large commit, or SQLite could not fold it by itself, which it keeps quiet about
         least = 0
         if self._monotonic() >= self._next_collection:
             self._next_collection = self._monotonic() + COLLECT

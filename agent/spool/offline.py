@@ -21,8 +21,8 @@ from agent.spool.house import Limits
 from agent.spool.lock import Lock
 from agent.spool.look import Listed, decoded, decoded_rejected, listed
 from agent.spool.records import NewBatch, RejectedBatch, Row
-from agent.spool.salvage import disk_trouble
-from agent.spool.store import FILE, Store
+from agent.spool.salvage import KEPT, disk_trouble, keep_log
+from agent.spool.store import FILE, NOTHING, Store
 from agent.spool.witness import Witness
 from agent.spool.writer import SpoolStat, Writer
 
@@ -53,8 +53,10 @@ class Offline:
             raise
 
     def _open(self) -> None:
+        keep_log(self._directory)
         try:
             self._store = Store(self._directory)
+            (self._directory / KEPT).unlink(missing_ok=True)
         except sqlite3.Error as error:
             if disk_trouble(error):
                 raise OSError(f"the spool in {self._directory} cannot be opened: {error}") from error
@@ -92,17 +94,27 @@ class Offline:
 
     def stat(self) -> SpoolStat:
         """Sizes and ages; a damaged file shows its damage as `trouble`."""
-        rows = [row for row in self._rows() if row is not None]
-        size = sum(file.stat().st_size for file in self._directory.glob(f"{FILE}*") if ".corrupt-" not in file.name)
-        oldest = min((row.stored_ms for row in rows), default=0)
-        return SpoolStat(str(self._directory), size, len(rows), oldest, 0, self.fault)
+        batches, oldest = 0, NOTHING
+        for row in self._rows():
+            if row is not None:
+                batches, oldest = batches + 1, min(oldest, row.stored_ms)
+        files = [file for file in self._directory.glob("spool.*") if ".corrupt-" not in file.name]
+        size = sum(file.stat().st_size for file in files)
+        return SpoolStat(str(self._directory), size, batches, oldest if batches else 0, 0, self.fault)
 
     def _rows(self) -> Iterator[Row | None]:
+        """The batches, from SQLite as far as it gets."""
+        last = 0
         if self._store is not None:
-            yield from (row for _, _, row in self._store.walk())
-            return
+            try:
+                for seq, _, row in self._store.walk():
+                    last = seq
+                    yield row
+                return
+            except sqlite3.Error as error:
+                self.fault = str(error)
         with self._carving() as carving:
-            yield from (row for row, _ in carving.batches())
+            yield from (row for row, _ in carving.batches() if row.seq > last)
 
     def list_batches(self, limit: int = 100) -> list[Listed]:
         """The oldest batches that wait."""
@@ -116,9 +128,10 @@ class Offline:
         return None
 
     def _decoded(self, row: Row) -> Batch:
-        if self._store is not None:
-            series = self._store.series(row.digest)
-        else:
+        series = None
+        with contextlib.suppress(sqlite3.Error):
+            series = self._store.series(row.digest) if self._store is not None else None
+        if series is None:
             with self._carving() as carving:
                 series = next((new.series for one, new in carving.batches() if one.seq == row.seq), None)
         if series is None:
@@ -136,8 +149,9 @@ class Offline:
 
     def rejected(self) -> list[RejectedBatch]:
         """The dead letters, oldest first."""
-        if self._store is not None:
-            return self._store.rejected()
+        with contextlib.suppress(sqlite3.Error):
+            if self._store is not None:
+                return self._store.rejected()
         with self._carving() as carving:
             return carving.rejected()
 

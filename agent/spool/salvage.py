@@ -88,7 +88,7 @@ def open_store(
     """The store of a state directory, salvaged if need be; `witness` is an account that outlived the file, `options`
     are the store's. Raises OSError or sqlite3.Error only when the disk itself cannot be written.
     """
-    _keep_log(directory)
+    keep_log(directory)
     try:
         store = Store(directory, FILE, clock=clock, **options)
     except sqlite3.Error as error:
@@ -104,7 +104,7 @@ def open_store(
     return start_over(directory, reason, witness=witness, sets=None, clock=clock, **options)
 
 
-def _keep_log(directory: Path) -> None:
+def keep_log(directory: Path) -> None:
     """Copy the log before SQLite opens it, for it forgets everything behind a damaged frame. A copy that is there
     already is of a salvage that was interrupted.
     """
@@ -157,7 +157,7 @@ def swap(directory: Path, at_ms: int) -> Path:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(directory / f"{FILE}-shm")
     with contextlib.suppress(OSError):  # no such file, or a file system without links
-        os.link(directory / FILE, aside, follow_symlinks=False)
+        os.link(directory / FILE, aside)
     if not aside.exists() and (directory / FILE).exists():
         os.rename(directory / FILE, aside)
     os.replace(directory / NEW, directory / FILE)
@@ -179,9 +179,10 @@ def asides(directory: Path) -> list[Path]:
 def forget_asides(directory: Path, keep: int) -> int:
     """Remove all but the newest `keep` damaged files; answers how many went."""
     kept = asides(directory)
-    for file in kept[: len(kept) - keep]:
+    gone = kept[: max(0, len(kept) - keep)]
+    for file in gone:
         remove(file)
-    return max(0, len(kept) - keep)
+    return len(gone)
 
 
 def remove(path: Path) -> None:

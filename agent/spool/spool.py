@@ -257,5 +257,4 @@ class Spool:
 
 def encode(batch: Batch) -> NewBatch:
     """A batch in its stored form."""
-    digest, series = codec.encode_series(batch.series, batch.values)
-    return NewBatch(batch.signal.value, batch.time_ms, len(batch), digest, series, codec.encode_batch(batch))
+    return NewBatch(batch.signal.value, batch.time_ms, len(batch), *codec.encode(batch))

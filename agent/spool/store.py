@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS rejected (id INTEGER PRIMARY KEY, exporter TEXT NOT N
 """
 
 PRAGMAS = (
+    f"page_size={PAGE}",
     "auto_vacuum=INCREMENTAL",
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -64,6 +65,7 @@ PRAGMAS = (
 
 BATCH = "SELECT seq, signal, time_ms, stored_ms, items, total, set_id, crc, payload FROM batches"
 REJECTED = "SELECT exporter, signal, time_ms, items, reason, message, series, payload, id, stored_ms, crc FROM rejected"
+CHECKPOINT = "SELECT key, value, crc, written FROM checkpoints"
 
 
 class Damaged(sqlite3.DatabaseError):
@@ -93,7 +95,7 @@ class Store:
         name: str = FILE,
         *,
         clock: Callable[[], int] = now_ms,
-        log_pages: int = 512,
+        log_pages: int = 256,
         rejected_bytes: int = 8 << 20,
     ) -> None:
         self.path = directory / name
@@ -117,6 +119,8 @@ class Store:
             self._db.execute(f"PRAGMA {pragma}").fetchall()
         self.limit_log(self.log_pages)
         self._db.executescript(SCHEMA)
+        for query in (BATCH, REJECTED, CHECKPOINT):
+            self._db.execute(f"{query} LIMIT 0")  # the tables are ours
         if (self._pragma("page_size"), self._pragma("auto_vacuum")) != (PAGE, 2):
             raise Damaged("the file's header is damaged")
         self.state = self._read_state()
@@ -198,9 +202,8 @@ class Store:
             state.commit = was
             self._roll_back()
             raise
-        self.state = state
+        self.state, self._deleted, self._below = state, done, below
         self.batches += len(rows) - gone
-        self._deleted, self._below = done, below
         if self.witness is not None:
             self.witness.write(state)
 
@@ -267,11 +270,8 @@ class Store:
             if not value:
                 self._db.execute("DELETE FROM checkpoints WHERE id = ?", (number,))
                 continue
-            facts = (number, source, raw, value)
-            self._db.execute(
-                "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)",
-                (*facts, crc((source, written), raw, value), written),
-            )
+            facts = (number, source, raw, value, crc((source, written), raw, value), written)
+            self._db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)", facts)
 
     def forget_rejected(self, ids: Iterable[int]) -> None:
         """Remove dead letters, once replayed or given up."""
@@ -351,7 +351,7 @@ class Store:
     @as_damage()
     def checkpoints(self, source: str) -> dict[str, bytes]:
         """The checkpoints of a source, such as the positions of a tailer."""
-        rows = self._db.execute("SELECT key, value, crc, written FROM checkpoints WHERE source = ?", (source,))
+        rows = self._db.execute(f"{CHECKPOINT} WHERE source = ?", (source,))
         known: dict[str, bytes] = {}
         for key, value, found, written in rows:
             if crc((source, written), key, value) != found:
@@ -371,13 +371,13 @@ class Store:
         """(all, free) pages of the file."""
         return self._pragma("page_count"), self._pragma("freelist_count")
 
-    def on_disk(self) -> int:
-        """Bytes of all the spool's files."""
+    def on_disk(self, *suffixes: str) -> int:
+        """Bytes of all the spool's files, or of those with a suffix."""
         total = 0
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in suffixes or ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 total += os.stat(f"{self.path}{suffix}").st_size
-        return total + (self.witness.size() if self.witness is not None else 0)
+        return total if suffixes or self.witness is None else total + self.witness.size()
 
     def _pragma(self, name: str) -> int:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,9 +19,10 @@ from agent.spool.look import Listed, listed
 from agent.spool.place import Event
 from agent.spool.records import Checkpoint, NewBatch, RejectedBatch, Row, Settlement
 from agent.spool.ring import NewRow
-from agent.spool.salvage import disk_trouble
 from agent.spool.store import NOTHING, Damaged, Store, now_ms
 from agent.spool.switch import Switch
+
+T = TypeVar("T")
 
 __all__ = ["Event", "Limits", "SpoolStat", "Unreadable", "Writer"]
 
@@ -107,11 +109,7 @@ class Writer:
 
     def _adopt_orphans(self, state: State) -> None:
         """The accounts were lost, the batches not: whoever comes first starts at the oldest batch."""
-        first: dict[str, Row] = {}
-        with contextlib.suppress(sqlite3.Error):
-            for row in self.rows():
-                if row is not None:
-                    first.setdefault(row.signal, row)
+        first = self._try(_first_rows) or {}
         for accounts in state.accounts.values():
             for signal, account in accounts.items():
                 if (row := first.get(signal)) is not None:
@@ -183,27 +181,16 @@ class Writer:
         """Give up what waits for an exporter (all of them by default), or what of it was stored before a time
         (Unix ms); answers the items dropped, of all exporters together.
         """
+        ends = (self._try(lambda store: _ends(store, before_ms)) or {}) if before_ms else None
         state = self.state.copy()
         was = _purged(state)
         for name in [exporter] if exporter else list(state.accounts):
             for signal in state.accounts.get(name, ()):
-                seq, items = self._end(signal, before_ms)
+                head = state.head(signal)
+                seq, items = (head.seq, head.items) if ends is None else ends.get(signal, (0, 0))
                 state.settle(name, signal, seq, items, reason="purged")
         self._switch.commit(state)
         return _purged(state) - was
-
-    def _end(self, signal: str, before_ms: int) -> tuple[int, int]:
-        """Where a cursor stands after everything that was stored before a time; 0 means everything."""
-        head = self.state.head(signal)
-        if not before_ms or self._store is None:
-            return head.seq, head.items
-        end = (0, 0)
-        for row in self.rows():
-            if row is not None and row.stored_ms >= before_ms:
-                break
-            if row is not None and row.signal == signal:
-                end = (row.seq, row.total)
-        return end
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -243,65 +230,53 @@ class Writer:
 
     def _read_file(self, signal: str, after: int, max_items: int) -> tuple[list[Row], bool]:
         """Rows of the file, and whether nothing follows them there; see `Store.read`."""
+        return self._try(lambda store: store.read(signal, after, max_items)) or ([], not self._switch.loaded)
+
+    def _try(self, work: Callable[[Store], T]) -> T | None:
+        """Do something with the file, and once more after its salvage if it is damaged; None when it cannot be had."""
         for _ in range(2):
             if self._store is None:
                 break
             try:
-                return self._store.read(signal, after, max_items)
+                return work(self._store)
             except (OSError, sqlite3.Error) as error:
                 if self.trouble:
                     break
-                self._switch.failed(error)  # a damaged file is read once more after its salvage
-        return [], not self._switch.loaded
+                self._switch.failed(error)
+        return None
 
     def series(self, digest: bytes) -> bytes | None:
         """The payload of a series set; None when it is missing or damaged. Raises `Unreadable`."""
         if (held := self._switch.ring.series(digest)) is not None:
             return held
-        if self._store is None:
+        found = self._try(lambda store: (store.series(digest),))
+        if found is None:
             raise Unreadable
-        try:
-            return self._store.series(digest)
-        except sqlite3.Error as error:
-            if disk_trouble(error):
-                raise Unreadable from error
-            return None
+        return found[0]
 
     def checkpoints(self, source: str) -> dict[str, bytes]:
         """The checkpoints of a source; only the newest while the disk cannot be read."""
-        found: dict[str, bytes] = {}
-        try:
-            found = self._store.checkpoints(source) if self._store is not None else {}
-        except (OSError, sqlite3.Error) as error:
-            if not self.trouble:
-                self._switch.failed(error)
-                found = self.checkpoints(source) if not self.trouble else {}
+        found = self._try(lambda store: store.checkpoints(source)) or {}
         found.update(self._switch.ring.checkpoints_of(source))
         return {key: value for key, value in found.items() if value}
 
     # -- looking --------------------------------------------------------------------------------------------------
 
-    def rows(self) -> Iterator[Row | None]:
-        """Every batch in the file, oldest first; None where one is damaged."""
-        return iter(()) if self._store is None else (row for _, _, row in self._store.walk())
-
     def list_batches(self, limit: int) -> list[Listed]:
         """The oldest batches that wait."""
-        return listed(self.rows(), self.state, limit)
+        return self._try(lambda store: listed((row for _, _, row in store.walk()), self.state, limit)) or []
 
     def batch(self, seq: int) -> Row | None:
         """One batch; None when there is none, or it is damaged."""
-        return self._store.batch(seq) if self._store is not None else None
+        return self._try(lambda store: store.batch(seq))
 
     def rejected(self) -> list[RejectedBatch]:
         """The dead letters, oldest first."""
-        found = self._store.rejected() if self._store is not None else []
-        return found + self._switch.ring.rejected
+        return (self._try(lambda store: store.rejected()) or []) + self._switch.ring.rejected
 
     def forget_rejected(self, ids: Iterable[int]) -> None:
         """Remove dead letters, once replayed or given up."""
-        if self._store is not None:
-            self._store.forget_rejected(ids)
+        self._try(lambda store: store.forget_rejected(ids))
 
     def verify(self) -> list[str]:
         """Every fault that can be found; reads the whole file. What they leave is salvaged."""
@@ -330,6 +305,26 @@ class Writer:
             salvages=self._switch.salvages,
             trouble=self.trouble,
         )
+
+
+def _first_rows(store: Store) -> dict[str, Row]:
+    """The oldest batch of each signal."""
+    found: dict[str, Row] = {}
+    for _, _, row in store.walk():
+        if row is not None:
+            found.setdefault(row.signal, row)
+    return found
+
+
+def _ends(store: Store, before_ms: int) -> dict[str, tuple[int, int]]:
+    """Where a cursor stands after everything that was stored before a time, by signal."""
+    ends: dict[str, tuple[int, int]] = {}
+    for _, _, row in store.walk():
+        if row is not None and row.stored_ms >= before_ms:
+            break
+        if row is not None:
+            ends[row.signal] = (row.seq, row.total)
+    return ends
 
 
 def _purged(state: State) -> int:

@@ -13,9 +13,11 @@ from msgspec import Struct
 from agent import assembly as assemblies
 from agent.assembly import OWN, Assembly, Refused, build
 from agent.clock import Clock
+from agent.delivery import Delivery
 from agent.model import STALE
 from agent.pipeline import Pipeline
 from agent.plugins import Plugins
+from agent.runner import Runner
 from agent.scheduler import Scheduler
 from agent.spool import Spool
 from config import AgentOptions, CollectorCommon, Config, Duration, ExporterCommon, Section
@@ -31,8 +33,8 @@ class Broken:
         raise options.error
 
 
-class FakeDaemon:
-    """What an assembly needs of the daemon."""
+class FakeCore:
+    """What an assembly needs of the core."""
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
@@ -40,27 +42,29 @@ class FakeDaemon:
         self.pipeline = Pipeline(spool, wanted=lambda: False)
         self.scheduler = Scheduler("host", self.clock)
         self.started = 0.0
+        self.runners: dict[str, Runner] = {}
+        self.deliveries: dict[str, Delivery] = {}
 
 
 @pytest.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[FakeDaemon]:
+async def core(tmp_path: Path) -> AsyncIterator[FakeCore]:
     spool = Spool(tmp_path)
     await spool.open()
-    yield FakeDaemon(spool)
+    yield FakeCore(spool)
     await spool.close()
 
 
 @pytest.fixture
-async def assembly(daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Assembly]:
+async def assembly(core: FakeCore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Assembly]:
     collectors = Plugins("none.collectors", {"numbers": "tests.plugins:Numbers"})
     exporters = Plugins("none.exporters", {"stuck": "tests.plugins:Stuck"})
     monkeypatch.setattr(assemblies, "COLLECTORS", collectors)
     monkeypatch.setattr(assemblies, "EXPORTERS", exporters)
-    one = Assembly(daemon)  # type: ignore[arg-type]
+    one = Assembly(core)  # type: ignore[arg-type]
     async with asyncio.TaskGroup() as group:
         one.group = group
         yield one
-        await daemon.scheduler.stop()
+        await core.scheduler.stop()
         await one.close(0.0)
 
 
@@ -135,12 +139,12 @@ async def test_a_delivery_knows_its_exporters_time_limit(assembly: Assembly) -> 
     assert assembly.deliveries["out"].timeout == 90.0
 
 
-async def test_a_removed_collector_leaves_staleness_markers(assembly: Assembly, daemon: FakeDaemon) -> None:
+async def test_a_removed_collector_leaves_staleness_markers(assembly: Assembly, core: FakeCore) -> None:
     submitted: list[Any] = []
     await changed(assembly, config(collector("a")))
     runner = assembly.runners["a"]
     await runner.round(1000)
-    daemon.pipeline.submit = lambda name, batches: submitted.append((name, batches))  # type: ignore[method-assign]
+    core.pipeline.submit = lambda name, batches: submitted.append((name, batches))  # type: ignore[method-assign]
     await changed(assembly, config())
     ((name, (stale,)),) = submitted
     assert (name, set(stale.values)) == ("a", {STALE})
@@ -154,11 +158,11 @@ async def test_a_plan_touches_nothing(assembly: Assembly) -> None:
     assert (assembly.runners, assembly.deliveries) == before
 
 
-async def test_a_removed_exporter_keeps_its_account(assembly: Assembly, daemon: FakeDaemon) -> None:
+async def test_a_removed_exporter_keeps_its_account(assembly: Assembly, core: FakeCore) -> None:
     """It may come back, and what waits for it is then still there."""
     await changed(assembly, config(exporter("out")))
     await changed(assembly, config())
-    assert [entry.exporter for entry in daemon.spool.entries()] == ["out"]
+    assert [entry.exporter for entry in core.spool.entries()] == ["out"]
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def bits(thing: object) -> object:
 
 
 def there_and_back(batch: MetricBatch) -> MetricBatch:
-    _, payload = codec.encode_series(batch.series, batch.values)
-    return codec.decode_batch(codec.encode_batch(batch), batch.time_ms, codec.decode_series(payload))
+    stored = codec.encode(batch)
+    return codec.decode_batch(stored.payload, batch.time_ms, codec.decode_series(stored.series))
 
 
 @given(rounds())
@@ -112,16 +112,42 @@ def test_text_that_is_no_unicode_is_kept_readable():
     assert found.extras[0].exemplars[0].labels == (("caf?", "caf?"),)
 
 
+def made(values: list[object]) -> MetricBatch:
+    return MetricBatch("c", 1, SeriesSet([Series(f"m{at}", "gauge", "", "", ()) for at in range(len(values))]), values)
+
+
 def test_one_set_has_one_identity_whichever_batch_comes_next():
-    shape = SeriesSet([Series("m", "gauge", "", "", ())])
-    assert codec.encode_series(shape, [1.0]) == codec.encode_series(shape, [2.0])
+    first = made([1.0])
+    second = MetricBatch("c", 2, first.series, [2.0])
+    assert codec.encode(first)[:2] == codec.encode(second)[:2]
 
 
 def test_a_steady_round_costs_next_to_nothing():
-    shape = SeriesSet([Series("m", "gauge", "", "", (("at", str(at)),)) for at in range(1000)])
-    batch = MetricBatch("c", 1, shape, [at * 1.37 for at in range(1, 1001)])
-    codec.encode_series(shape, batch.values)
-    assert len(codec.encode_batch(batch)) < 100
+    batch = made([at * 1.37 for at in range(1, 1001)])
+    assert len(codec.encode(batch).payload) < 100
+
+
+def test_a_counter_far_from_its_base_gets_a_new_one(monkeypatch):
+    monkeypatch.setattr(codec, "REBASE", 3)
+    batch = made([1e9 + at for at in range(100)])
+    digests = set()
+    for step in range(7):
+        batch.values = [value + 1000.0 * step for value in batch.values]
+        stored = codec.encode(batch)
+        digests.add(stored.digest)
+        assert codec.decode_batch(stored.payload, 1, codec.decode_series(stored.series)).values == batch.values
+    assert len(digests) == 3
+
+
+wide = st.sampled_from([0.0, -0.0, 0.3, 1.0, 2.0**52, 2.0**53, 2.0**53 + 2, -(2.0**52), 1e300, 5e-324, 0.1 + 0.2])
+
+
+@given(st.lists(st.tuples(wide | number, wide | number), min_size=1, max_size=6))
+def test_no_rounding_gets_by_whatever_base_and_value_are(pairs):
+    batch = made([base for base, _ in pairs])
+    codec.encode(batch)
+    batch.values = [value for _, value in pairs]
+    assert bits(there_and_back(batch).values) == bits(batch.values)
 
 
 # -- damage -------------------------------------------------------------------------------------------------------
@@ -129,8 +155,7 @@ def test_a_steady_round_costs_next_to_nothing():
 
 SHAPE = SeriesSet([Series("m", "gauge", "", "", (("a", "b"),)) for _ in range(3)])
 GOOD = MetricBatch("c", 1, SHAPE, [1.0, STALE, Histogram((1.0,), (1.0, 2.0), 3.0)], {0: Extra(time_ms=5)})
-_, SET_PAYLOAD = codec.encode_series(SHAPE, GOOD.values)
-PAYLOAD = codec.encode_batch(GOOD)
+_, SET_PAYLOAD, PAYLOAD = codec.encode(GOOD)
 
 
 def only_corrupt(read: Callable[..., object], *arguments: object) -> None:

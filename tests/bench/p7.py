@@ -48,7 +48,7 @@ def slope(points: list[tuple[float, float]]) -> float:
 
 def run(*, short: bool) -> list[Row]:
     """The rows."""
-    period, pause = (150.0, 5.0) if short else (3600.0, 15.0)
+    period, pause = (140.0, 5.0) if short else (3600.0, 15.0)
     with Bench() as bench:
         ours = (bench.nightjar(bench.victoria().port, bench.folder / "state"),)
         exporter = bench.node_exporter()
@@ -64,7 +64,7 @@ def run(*, short: bool) -> list[Row]:
 
 def _rows(ours: list[Look], theirs: list[Look]) -> list[Row]:
     seconds = ours[-1].at - ours[0].at
-    name = f"P7 idle for {seconds / 60:.0f} min"
+    name = f"P7 idle for {seconds / 60:.2g} min"
     growth = [slope([(one.at / 3600, one.anonymous) for one in side[len(side) // 3 :]]) for side in (ours, theirs)]
     pss, rss = (
         [median([getattr(one, field) for one in side[-len(side) // 3 :]]) / 1024 for side in (ours, theirs)]

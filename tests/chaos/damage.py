@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.spool.records import PAGE
+
 Damage = Callable[[random.Random, Path], str]
 
 
@@ -52,17 +54,17 @@ def blank(draw: random.Random, path: Path) -> str:
 
 def exchange(draw: random.Random, path: Path) -> str:
     """Two pages in each other's place."""
-    pages = path.stat().st_size // 4096
+    pages = path.stat().st_size // PAGE
     if pages < 2:
         return f"{path.name} is too short"
     one, other = draw.sample(range(pages), 2)
     with path.open("r+b") as file:
         contents = []
         for page in (one, other):
-            file.seek(page * 4096)
-            contents.append(file.read(4096))
+            file.seek(page * PAGE)
+            contents.append(file.read(PAGE))
         for page, content in zip((other, one), contents, strict=True):
-            file.seek(page * 4096)
+            file.seek(page * PAGE)
             file.write(content)
     return f"pages {one} and {other} of {path.name} exchanged"
 

@@ -17,6 +17,7 @@ import pytest
 
 from agent import spool as spools
 from agent.spool import AlreadyRunning, RejectedBatch, Spool
+from agent.spool.records import PAGE
 from tests.spools import METRICS, Opened, balanced, batch, drain, series_set, settle
 
 SET = series_set(200)
@@ -431,7 +432,7 @@ async def test_a_spool_file_put_in_place_of_ours_while_running_does_not_mix_with
         assert await numbers(opened) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("size", [0, 1, 50, 100, 4095, 4096, 5000, 20_000])
+@pytest.mark.parametrize("size", [0, 1, 50, 100, 4096, PAGE - 1, PAGE, 9000, 20_000])
 async def test_a_file_cut_short_costs_what_was_cut_off(tmp_path, size):
     async with Opened(tmp_path) as opened:
         await start(opened)

@@ -12,6 +12,8 @@ import pytest
 
 from agent.spool import Spool
 from agent.spool.carve import Carving
+from agent.spool.offline import Offline
+from agent.spool.records import PAGE
 from agent.spool.salvage import KEEP, asides, open_store
 from agent.spool.store import FILE, Store
 from tests.agent.spool.test_spool import letter
@@ -68,14 +70,14 @@ async def test_a_file_without_its_header_loses_nothing(tmp_path, killed):
 
 async def test_a_file_without_its_first_page_loses_nothing(tmp_path):
     state = await filled(tmp_path, killed=False)
-    write_at(state / FILE, 0, bytes(4096))
+    write_at(state / FILE, 0, bytes(PAGE))
     async with Opened(state) as opened:
         assert len(await drain(opened.spool, "far")) == 60
 
 
 async def test_a_damaged_page_costs_the_rows_that_lie_in_it(tmp_path):
     state = await filled(tmp_path, killed=False)
-    write_at(state / FILE, 4096 * 20, os.urandom(4096))
+    write_at(state / FILE, PAGE * 20, os.urandom(PAGE))
     async with Opened(state) as opened:
         found = await drain(opened.spool, "far")
         assert 56 <= len(found) < 60
@@ -110,7 +112,7 @@ async def test_without_any_account_every_exporter_starts_at_the_oldest_batch(tmp
     with Carving(state / FILE) as carving:
         places = [at for _, _, at, _ in carving._cells(3)]
     for at in {*places}:
-        write_at(state / FILE, at + 8, bytes(4000))
+        write_at(state / FILE, at + 8, bytes(PAGE - 96))
     async with Opened(state) as opened:
         assert opened.told("spool.salvaged")[0].facts["orphaned"]
     async with Opened(state) as opened:  # also when the agent stopped in between
@@ -180,9 +182,9 @@ async def test_a_row_that_sqlite_cannot_see_is_found_before_it_is_counted_as_los
     roots = dict(db.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall())
     db.close()
     data = (state / FILE).read_bytes()
-    one, other = ((roots[name] - 1) * 4096 for name in ("batches", "rejected"))
-    write_at(state / FILE, one, data[other : other + 4096])
-    write_at(state / FILE, other, data[one : one + 4096])
+    one, other = ((roots[name] - 1) * PAGE for name in ("batches", "rejected"))
+    write_at(state / FILE, one, data[other : other + PAGE])
+    write_at(state / FILE, other, data[one : one + PAGE])
     async with Opened(state) as opened:
         assert len(await drain(opened.spool, "far")) == 60
 
@@ -190,11 +192,11 @@ async def test_a_row_that_sqlite_cannot_see_is_found_before_it_is_counted_as_los
 async def test_a_salvage_ends_in_time_whatever_the_bytes_say(tmp_path):
     place = tmp_path / "state"
     place.mkdir()
-    page = bytearray(os.urandom(4096))
+    page = bytearray(os.urandom(PAGE))
     page[:8] = b"\x0d\0\0\x07\xff\0\0\0"
-    for at in range(8, 4096, 2):
+    for at in range(8, PAGE, 2):
         page[at : at + 2] = (4000 - at % 3000).to_bytes(2)
-    (place / FILE).write_bytes(bytes(page) * 500)
+    (place / FILE).write_bytes(bytes(page) * 30)
     started = time.monotonic()
     async with Opened(place) as opened:
         assert opened.told("spool.salvaged")
@@ -234,3 +236,47 @@ def test_a_carving_closes_its_files(tmp_path):
     with Carving(tmp_path / FILE) as carving:
         carving.state()
     assert len(os.listdir("/dev/fd")) == before
+
+
+LOOKS = {
+    "list": lambda spool: spool.list_batches(1000),
+    "show": lambda spool: spool.show(3),
+    "rejected": lambda spool: spool.rejected(),
+    "forget": lambda spool: spool.forget_rejected([1]),
+    "verify": lambda spool: spool.verify(),
+    "purge": lambda spool: spool.purge(before_ms=1),
+    "checkpoints": lambda spool: spool.checkpoints("tail"),
+    "stat": lambda spool: spool.stat(),
+    "fetch": lambda spool: spool.fetch("far", METRICS, 10),
+    "append": lambda spool: spool.append([batch(SET, 99)]),
+    "detach": lambda spool: spool.detach("near"),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_nothing_raises_on_a_file_damaged_while_running(tmp_path, look):
+    async with Opened(tmp_path) as opened:
+        await opened.spool.attach([("far", METRICS), ("near", METRICS)])
+        large = series_set(2500)
+        for number in range(60):
+            await opened.spool.append([batch(large, number)], [("tail", "position", b"1")])
+        size = (tmp_path / FILE).stat().st_size
+        for at in range(0, size, PAGE):
+            write_at(tmp_path / FILE, at, os.urandom(200))
+        await LOOKS[look](opened.spool)
+        assert opened.spool.trouble == ""
+        opened.clocks.advance(4000)
+        await opened.spool.append([batch(SET, 100)])
+        assert (await drain(opened.spool, "far"))[-1].time_ms == 100
+        assert all(entry.balanced for entry in opened.spool.entries())
+
+
+async def test_a_damaged_log_that_somebody_looked_at_is_still_salvaged_in_full(tmp_path):
+    """The command line opens it before the agent does; SQLite would forget what is behind the damage."""
+    state = await filled(tmp_path)
+    write_at(state / f"{FILE}-wal", 32 + 24 + 100, os.urandom(64))
+    with Offline(state) as looked:
+        assert looked.fault
+        assert looked.stat().batches == 60
+    async with Opened(state) as opened:
+        assert len(await drain(opened.spool, "far")) == 60

@@ -186,7 +186,7 @@ def test_a_witness_older_than_the_file_is_ignored(store, tmp_path):
     again.close()
 
 
-@pytest.mark.parametrize("pragma", ["auto_vacuum=NONE", "page_size=8192"])
+@pytest.mark.parametrize("pragma", ["auto_vacuum=NONE", "page_size=4096"])
 def test_a_file_of_another_make_is_damaged(tmp_path, pragma):
     db = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     db.execute(f"PRAGMA {pragma}")
