@@ -51,6 +51,13 @@ class Verdict(Struct):
     rejected: list[RejectedBatch] = field(default_factory=list)
 
 
+class Loaded(Struct, frozen=True):
+    """A chunk that was read, and its request when it could be encoded whole."""
+
+    chunk: Chunk | None
+    request: Request | None = None
+
+
 class Source(Protocol):
     """Where a delivery takes batches from, and books its verdicts: the spool, or a replay."""
 
@@ -128,71 +135,122 @@ class Delivery:
         self.sending_since = 0.0  # monotonic; 0 when no request is under way
         self._suspects = Suspects(monotonic)
         self._told: dict[str, float] = {}  # by reason: when a refusal is worth a log line again
+        self._settling: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()  # no request under way
         self._idle.set()
         self._drained = asyncio.Event()  # nothing pending
 
     async def run(self) -> None:
-        """Deliver for ever."""
-        ahead: dict[str, asyncio.Task[Chunk | None]] = {}
+        """Deliver for ever. While a request is under way the next one is read and encoded, the last one settled."""
+        ahead: dict[str, asyncio.Task[Loaded]] = {}
         try:
             while True:
+                if not ahead:
+                    await self._settled()
                 if not any(self._spool.pending(self.name, signal) for signal in self.signals):
                     self._drained.set()
                 signal = await self._spool.wait(self.name, self.signals)
                 self._drained.clear()
-                chunk = await (ahead.pop(signal, None) or self._fetch(signal, None))
-                if chunk is None:
-                    await asyncio.sleep(1.0)  # the disk cannot be read now
-                elif not self._spool.passed(self.name, signal, chunk):
-                    if self._spool.pending(self.name, signal) > chunk.total - chunk.start:
-                        ahead[signal] = self._fetch(signal, chunk)
-                    await self._deliver(signal, chunk)
+                early = ahead.pop(signal, None)
+                loaded = await (early or self._load(signal, None))
+                if loaded.chunk is None:
+                    await self._settled()
+                    if early is None:
+                        await asyncio.sleep(1.0)  # the disk cannot be read now
+                elif not self._passed(signal, loaded.chunk):
+                    if self._more(signal, loaded.chunk):
+                        ahead[signal] = self._load(signal, loaded.chunk)
+                    await self._deliver(signal, loaded.chunk, loaded.request)
         finally:
             for task in ahead.values():
                 task.cancel()
+            await self._settled()
 
-    def _fetch(self, signal: str, after: Chunk | None) -> asyncio.Task[Chunk | None]:
-        work = self._spool.fetch(self.name, signal, self.exporter.max_items, after=after)
-        return asyncio.create_task(work, name=f"read for {self.name}")
+    def _more(self, signal: str, chunk: Chunk) -> bool:
+        """Whether something may follow a chunk; while a cursor is on its way that is worth a look."""
+        pending = self._spool.pending(self.name, signal)
+        return self._settling is not None or pending > chunk.total - chunk.start
 
-    async def _deliver(self, signal: str, chunk: Chunk) -> None:
+    def _load(self, signal: str, after: Chunk | None) -> asyncio.Task[Loaded]:
+        return asyncio.create_task(self._read_and_encode(signal, after), name=f"read for {self.name}")
+
+    async def _read_and_encode(self, signal: str, after: Chunk | None) -> Loaded:
+        chunk = await self._spool.fetch(self.name, signal, self.exporter.max_items, after=after)
+        if chunk is None or self._suspects:
+            return Loaded(chunk)
+        try:
+            return Loaded(chunk, self._encode(chunk.batches))
+        except (Rejected, TooLarge):  # found again, and judged, when it is offered
+            return Loaded(chunk)
+
+    def _passed(self, signal: str, chunk: Chunk) -> bool:
+        """Whether the spool gave part of the chunk up; while a cursor is on its way its place says nothing."""
+        return self._settling is None and self._spool.passed(self.name, signal, chunk)
+
+    async def _deliver(self, signal: str, chunk: Chunk, request: Request | None) -> None:
         verdict = Verdict()
         try:
-            await self._offer_apart(chunk.batches, verdict, lambda: self._spool.passed(self.name, signal, chunk))
+            await self._offer_apart(chunk.batches, verdict, lambda: self._passed(signal, chunk), request)
         except Abandoned:
             return
         self.refused = "" if verdict.delivered else _refusal(verdict)
         now = self._wall()
         for batch in chunk.batches:
             self.latency.observe(max(0.0, now - batch.time_ms / 1000), len(batch))
-        await self._spool.settle(
-            Settlement(
-                self.name,
-                signal,
-                chunk.seq,
-                chunk.total,
-                delivered=verdict.delivered,
-                dropped=verdict.dropped,
-                rejected=tuple(verdict.rejected),
-                partial=verdict.partial,
+        await self._settled()
+        self._settling = asyncio.create_task(self._settle(signal, chunk, verdict), name=f"settle for {self.name}")
+
+    async def _settle(self, signal: str, chunk: Chunk, verdict: Verdict) -> None:
+        try:
+            await self._spool.settle(
+                Settlement(
+                    self.name,
+                    signal,
+                    chunk.seq,
+                    chunk.total,
+                    delivered=verdict.delivered,
+                    dropped=verdict.dropped,
+                    rejected=tuple(verdict.rejected),
+                    partial=verdict.partial,
+                )
             )
-        )
-        self.progress += 1
+            self.progress += 1
+        finally:
+            self._settling = None
+
+    async def _settled(self) -> None:
+        """Wait for the settlement under way."""
+        if self._settling is not None:
+            await self._settling
 
     # -- one part of a chunk --------------------------------------------------------------------------------------
 
-    async def _offer_apart(self, batches: Sequence[Batch], verdict: Verdict, gone: Callable[[], bool]) -> None:
-        """Get a verdict on these batches, on the series that were poison lately by themselves."""
-        for part in self._suspects.apart(batches):
-            await self._offer(part, verdict, gone)
+    async def _offer_apart(
+        self,
+        batches: Sequence[Batch],
+        verdict: Verdict,
+        gone: Callable[[], bool],
+        request: Request | None = None,
+    ) -> None:
+        """Get a verdict on these batches, on the series that were poison lately by themselves.
 
-    async def _offer(self, batches: Sequence[Batch], verdict: Verdict, gone: Callable[[], bool]) -> None:
+        `request` is their encoding, if there is one already.
+        """
+        for part in self._suspects.apart(batches):
+            await self._offer(part, verdict, gone, request if part is batches else None)
+
+    async def _offer(
+        self,
+        batches: Sequence[Batch],
+        verdict: Verdict,
+        gone: Callable[[], bool],
+        request: Request | None = None,
+    ) -> None:
         """Get a verdict on these batches, whatever it takes."""
         items = sum(map(len, batches))
         try:
-            answer = await self._until_answered(batches, gone)
+            answer = await self._until_answered(batches, gone, request)
         except TooLarge as error:
             if items == 1:
                 self._reject(batches[0], Rejected(str(error), reason="too_large"), verdict)
@@ -214,15 +272,18 @@ class Delivery:
                 verdict.delivered -= refused
                 verdict.partial[reason] = verdict.partial.get(reason, 0) + refused
 
-    async def _until_answered(self, batches: Sequence[Batch], gone: Callable[[], bool]) -> Delivered:
+    async def _until_answered(
+        self, batches: Sequence[Batch], gone: Callable[[], bool], request: Request | None
+    ) -> Delivered:
         """Send until there is an answer other than "later"; raises `TooLarge`, `Rejected` or `Abandoned`."""
         attempt = reencoded = 0
         while True:
             if gone():
                 raise Abandoned
             try:
-                answer = await self._send(self._encode(batches))
+                answer = await self._send(request or self._encode(batches))
             except Reencode as change:
+                request = None
                 reencoded += 1
                 log.info("encoding changed", exporter=self.name, reason=str(change))
                 if reencoded <= REENCODE_MOST:

@@ -144,7 +144,7 @@ def histogram(name: str, help: str, *labels: str, unit: str = "") -> Family:
     return Family(name, "histogram", help, labels, unit)
 
 
-class Series(Struct, frozen=True, eq=False):
+class Series(Struct, frozen=True, eq=False, gc=False):
     """A series as it leaves the host: family facts and its whole, sorted label set without `__name__`.
 
     `start_ms` is when its counter began (Unix ms; 0: unknown or no counter).

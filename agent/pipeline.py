@@ -35,6 +35,7 @@ WAITING = 500_000  # samples that may wait while a commit hangs: some 40 MB
 log = get_logger("pipeline")
 
 Key = tuple[Family, tuple[str, ...]]
+Pair = tuple[str, str]
 OVERFLOW = (("overflow", "true"),)
 
 
@@ -124,8 +125,9 @@ class Stamper:
         self, time_ms: int, families: tuple[Family, ...], labels: tuple[tuple[str, ...], ...], since_ms: int
     ) -> list[MetricBatch]:
         known: dict[Key, Series] = {}
+        pairs: dict[Pair, Pair] = {}
         for key in zip(families, labels, strict=True):
-            known[key] = self._known.get(key) or self._series(key, since_ms)
+            known[key] = self._known.get(key) or self._series(key, since_ms, pairs)
         gone = [series for key, series in self._known.items() if key not in known]
         last = dict(zip(self._known, self._previous, strict=True))
         self._families, self._labels, self._known = families, labels, known
@@ -134,7 +136,7 @@ class Stamper:
         self._previous = [last.get(key, 0.0) for key in known]
         return [_stale(self.collector, time_ms, gone)] if gone else []
 
-    def _series(self, key: Key, since_ms: int) -> Series:
+    def _series(self, key: Key, since_ms: int, pairs: dict[Pair, Pair]) -> Series:
         family, values = key
         own = (
             dict(OVERFLOW)
@@ -142,7 +144,8 @@ class Stamper:
             else dict(zip(family.labels, map(_text, values), strict=True))
         )
         start = since_ms if family.kind in ("counter", "histogram", "summary") else 0
-        return Series(family.name, family.kind, family.help, family.unit, join_labels(own, *self.context), start)
+        joined = join_labels(own, *self.context, pairs=pairs)
+        return Series(family.name, family.kind, family.help, family.unit, joined, start)
 
     def _restart(self, numbers: list[Value]) -> None:
         """Give counters that fell a new start: the time of the last round, when the old one was still counting."""
@@ -162,10 +165,12 @@ class Stamper:
         self._set = SeriesSet(series)
 
 
-def join_labels(own: dict[str, str], *layers: dict[str, str]) -> tuple[tuple[str, str], ...]:
+def join_labels(
+    own: dict[str, str], *layers: dict[str, str], pairs: dict[Pair, Pair] | None = None
+) -> tuple[Pair, ...]:
     """All labels, sorted by bytes; a lower layer's label that clashes with another value becomes `exported_<name>`.
 
-    Empty values are no labels.
+    Empty values are no labels. Equal labels of several series become one object by way of `pairs`.
     """
     joined = {name: value for name, value in own.items() if value}
     for layer in layers:
@@ -175,12 +180,13 @@ def join_labels(own: dict[str, str], *layers: dict[str, str]) -> tuple[tuple[str
                 target = f"exported_{target}"
             if value:
                 joined[target] = value
-    return tuple(sorted(joined.items(), key=lambda pair: pair[0].encode()))
+    shared = {} if pairs is None else pairs
+    return tuple(shared.setdefault(pair, pair) for pair in sorted(joined.items(), key=lambda pair: pair[0].encode()))
 
 
 def _text(value: str) -> str:
     """A label value that can be written: what is no Unicode (names of files may be none) becomes question marks."""
-    return value.encode("utf-8", "replace").decode()
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def _floats(values: tuple[Value, ...]) -> list[Value]:

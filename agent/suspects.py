@@ -24,6 +24,9 @@ class Suspects:
         if len(self._until) < MOST:
             self._until[series.name, series.labels] = self._monotonic() + SUSPECTED
 
+    def __bool__(self) -> bool:
+        return bool(self._until)
+
     def apart(self, batches: Sequence[Batch]) -> list[Sequence[Batch]]:
         """The batches, with the suspects in a part of their own at the end; order within a series is kept."""
         if not self._until:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,20 +54,19 @@ class FakeExporter:
         self.max_items = max_items
         self.verdict = verdict or (lambda request: None)
         self.unencodable: set[str] = set()
-        self.encoded: list[Item] = []
         self.requests: list[list[Item]] = []
         self.taken: list[Item] = []
         self.wait: Callable[[], Awaitable[None]] | None = None
         self.closed = False
 
     def encode(self, batches: Sequence[Batch]) -> Request:
-        self.encoded = items(batches)
-        if bad := self.unencodable & {name for name, _ in self.encoded}:
+        found = items(batches)
+        if bad := self.unencodable & {name for name, _ in found}:
             raise KeyError(*bad)
-        return Request(b"", {"number": str(len(self.requests))})
+        return Request(orjson.dumps(found))
 
     async def send(self, request: Request) -> Delivered:
-        mine = self.encoded
+        mine = [(name, time_ms) for name, time_ms in orjson.loads(request.body)]
         self.requests.append(mine)
         if self.wait is not None:
             await self.wait()

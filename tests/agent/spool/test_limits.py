@@ -49,7 +49,7 @@ async def test_the_files_never_take_more_than_the_limit(tmp_path, size):
 async def test_many_series_sets_do_not_push_the_data_out_for_good(tmp_path):
     async with Opened(tmp_path, max_size=4 * MIB) as opened:
         await start(opened)
-        for number in range(400):
+        for number in range(200):
             opened.clocks.advance(15)
             await opened.spool.append([batch(series_set(2000, str(number)), number)])
             await drain(opened.spool, "one")
