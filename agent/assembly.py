@@ -80,6 +80,8 @@ class Assembly:
         }
         await self._replace_deliveries(deliveries, lost)
         self._sections = plan.sections
+        if plan.sections:  # an agent without exporters takes nothing in, and leaves what waits for others alone
+            await self._core.spool.retire(plan.sections)
         await self._replace_runners(runners, gone)
         self._built = plan.parts
         return changes

@@ -196,6 +196,11 @@ def _told(event: Event) -> None:
         "spool.disk_back": "the disk is written again",
         "spool.file_vanished": "the spool's file was removed; its content moves into a new one",
         "spool.damaged": "items were damaged on disk and are counted as dropped",
+        "spool.retired": "an exporter is no longer configured; what waits for it stays until the limits, or "
+        "`nightjar spool purge --exporter`",
+        "spool.strangers": "something else stood in the place of the spool's files and was set aside",
+        "spool.too_large": "a batch is larger than the spool may be and was given up",
+        "spool.memory_lost": "the disk was not written to the end; what was only in memory is lost and counted",
         "spool.evicted": "the spool is at its limit; the oldest data was given up",
     }
     (log.info if event.name == "spool.disk_back" else log.warning)(lines.get(event.name, event.name), **event.facts)

@@ -46,7 +46,11 @@ class Gap(Struct, frozen=True):
 
 
 class Account(Struct):
-    """One exporter's view of one signal. `seq` and `items` are its cursor; `start` is where it joined."""
+    """One exporter's view of one signal. `seq` and `items` are its cursor; `start` is where it joined.
+
+    An exporter that is no longer configured ends at `end_seq` and `end_items`: what came before still waits for it,
+    what comes later is not its own.
+    """
 
     seq: int = 0
     items: int = 0
@@ -54,6 +58,25 @@ class Account(Struct):
     delivered: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, int] = field(default_factory=dict)
+    end_seq: int = 0
+    end_items: int = -1
+
+    @property
+    def ended(self) -> bool:
+        """Whether the exporter takes nothing new."""
+        return self.end_items >= 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing waits for it and nothing will."""
+        return self.ended and self.items >= self.end_items
+
+    def reopen(self, head: Head) -> None:
+        """Take part again: what came meanwhile counts when it is still there, which it is while something waited."""
+        if self.finished:
+            self.start += head.items - self.items
+            self.seq, self.items = head.seq, head.items
+        self.end_seq, self.end_items = 0, -1
 
     @property
     def booked(self) -> int:
@@ -78,6 +101,8 @@ class Account(Struct):
         the spool gave up part of what was on its way; that part is booked as dropped already, and the verdicts are
         cut to what is left, deliveries last.
         """
+        if self.ended:
+            seq, items = min(seq, self.end_seq), min(items, self.end_items)
         if seq <= self.seq or items < self.items:
             return 0
         start, left = self.items, items - self.items
@@ -149,8 +174,13 @@ class State(Struct):
         return self.accounts.get(exporter, {}).get(signal)
 
     def of(self, signal: str) -> list[Account]:
-        """The accounts that follow a signal."""
-        return [accounts[signal] for accounts in self.accounts.values() if signal in accounts]
+        """The accounts that still have or will have something to do with a signal."""
+        found = (accounts[signal] for accounts in self.accounts.values() if signal in accounts)
+        return [account for account in found if not account.finished]
+
+    def wanted(self, signal: str) -> bool:
+        """Whether anybody takes what is new of a signal."""
+        return any(not account.ended for account in self.of(signal))
 
     @property
     def last(self) -> int:
@@ -180,7 +210,20 @@ class State(Struct):
         if signal not in accounts:
             head = self.heads.setdefault(signal, Head())
             accounts[signal] = Account(seq=head.seq, items=head.items, start=head.items)
+        elif accounts[signal].ended:
+            accounts[signal].reopen(self.head(signal))
         return accounts[signal]
+
+    def retire(self, keep: Iterable[str]) -> dict[str, int]:
+        """End the accounts of all exporters but `keep`; answers the items that wait, by exporter newly ended."""
+        ended: dict[str, int] = {}
+        for exporter in self.accounts.keys() - set(keep):
+            for signal, account in self.accounts[exporter].items():
+                if not account.ended:
+                    head = self.head(signal)
+                    account.end_seq, account.end_items = head.seq, head.items
+                    ended[exporter] = ended.get(exporter, 0) + head.items - account.items
+        return ended
 
     def accept(self, signal: str, items: int, *, above: int = 0) -> Head:
         """Take `items` more of a signal as one batch; its number is above `above` and all others."""
@@ -230,13 +273,14 @@ class State(Struct):
 
     def entry(self, exporter: str, signal: str) -> Entry:
         """One line of the ledger; raises KeyError for an account that is not there."""
-        account, head = self.accounts[exporter][signal], self.head(signal)
+        account = self.accounts[exporter][signal]
+        end = account.end_items if account.ended else self.head(signal).items
         return Entry(
             exporter,
             signal,
-            accepted=head.items - account.start,
+            accepted=end - account.start,
             delivered=account.delivered,
-            pending=head.items - account.items,
+            pending=end - account.items,
             dropped=dict(account.dropped),
             rejected=dict(account.rejected),
         )

@@ -33,7 +33,9 @@ def listed(rows: Iterable[Row | None], state: State, limit: int) -> list[Listed]
 
 def _listed(row: Row, state: State) -> Listed:
     waiting = [
-        name for name, accounts in state.accounts.items() if (at := accounts.get(row.signal)) and at.seq < row.seq
+        name
+        for name, accounts in state.accounts.items()
+        if (at := accounts.get(row.signal)) and at.seq < row.seq and not (at.ended and at.end_seq < row.seq)
     ]
     return Listed(row.seq, row.signal, row.time_ms, row.stored_ms, row.items, row.size, tuple(waiting))
 

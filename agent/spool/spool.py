@@ -80,6 +80,10 @@ class Spool:
         """Give each (exporter, signal) an account; known ones go on where they were."""
         await self._run(self._writer.attach, list(pairs))
 
+    async def retire(self, keep: Iterable[str]) -> None:
+        """Let no exporter but `keep` take anything new; what waits for the others stays, within the limits."""
+        await self._run(self._writer.retire, list(keep))
+
     async def detach(self, exporter: str) -> None:
         """Forget an exporter's account and what waits for it alone."""
         await self._run(self._writer.detach, exporter)

@@ -117,6 +117,15 @@ class Writer:
                     account.items = account.start = row.total - row.items
         state.orphaned = False
 
+    def retire(self, keep: Iterable[str]) -> None:
+        """Let no exporter but `keep` take anything new; what waits for the others stays within the limits."""
+        state = self.state.copy()
+        ended = state.retire(keep)
+        for exporter, pending in ended.items():
+            self._tell(Event("spool.retired", {"exporter": exporter, "pending": pending}))
+        if ended:
+            self._switch.commit(state)
+
     def detach(self, exporter: str) -> None:
         """Forget an exporter's account, with what waits for it alone."""
         state = self.state.copy()
@@ -126,7 +135,7 @@ class Writer:
 
     def append(self, batches: Sequence[NewBatch], checkpoints: Sequence[Checkpoint] = ()) -> list[int]:
         """Make batches durable with the checkpoints they came with; answers their numbers (0: nobody wants it)."""
-        wanted = [batch for batch in batches if self.state.of(batch.signal) and self._fits(batch)]
+        wanted = [batch for batch in batches if self.state.wanted(batch.signal) and self._fits(batch)]
         if wanted:
             self._switch.make_room(size_of(wanted))
         state = self.state.copy()
@@ -137,7 +146,7 @@ class Writer:
         return numbers
 
     def _accept(self, state: State, batch: NewBatch, rows: list[NewRow]) -> int:
-        if not state.of(batch.signal):
+        if not state.wanted(batch.signal):
             return 0
         head = state.accept(batch.signal, batch.items, above=0 if self._switch.loaded else early.FIRST)
         if not self._fits(batch):

@@ -203,3 +203,45 @@ def test_moving_an_account_backwards_books_nothing():
     account = Account(seq=5, items=50)
     assert account.move(4, 60, delivered=10) == 0
     assert account.booked == 0
+
+
+def test_an_exporter_that_is_no_longer_configured_takes_nothing_new() -> None:
+    state = State()
+    for exporter in ("old", "new"):
+        state.attach(exporter, "metrics")
+    first = state.accept("metrics", 10)
+    assert state.retire(["new"]) == {"old": 10}
+    assert state.retire(["new"]) == {}, "once"
+    state.accept("metrics", 5)
+    old, new = state.entry("old", "metrics"), state.entry("new", "metrics")
+    assert (old.accepted, old.pending, new.accepted) == (10, 10, 15)
+    assert state.done() == {"metrics": 0}, "what came before still waits"
+    state.settle("old", "metrics", 99, 99, reason="purged")
+    state.settle("new", "metrics", first.seq, first.items, delivered=10)
+    assert state.entry("old", "metrics").dropped == {"purged": 10}
+    assert state.done() == {"metrics": first.seq}, "a finished account holds nothing up"
+    assert all(entry.balanced for entry in state.entries())
+
+
+def test_an_exporter_that_comes_back_finds_what_waited_and_all_that_is_still_there() -> None:
+    state = State()
+    state.attach("mine", "metrics")
+    state.accept("metrics", 10)
+    state.retire([])
+    state.accept("metrics", 5)
+    state.attach("mine", "metrics")
+    assert (state.entry("mine", "metrics").accepted, state.entry("mine", "metrics").pending) == (15, 15)
+
+
+def test_an_exporter_that_comes_back_owes_nothing_of_what_went_by() -> None:
+    state = State()
+    state.attach("mine", "metrics")
+    head = state.accept("metrics", 10)
+    state.settle("mine", "metrics", head.seq, head.items, delivered=10)
+    state.retire([])
+    assert not state.wanted("metrics")
+    state.accept("metrics", 5)
+    state.attach("mine", "metrics")
+    entry = state.entry("mine", "metrics")
+    assert (entry.accepted, entry.delivered, entry.pending) == (10, 10, 0)
+    assert entry.balanced
