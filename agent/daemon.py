@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from agent import health, logs
+from agent import __version__, health, logs
 from agent.assembly import Assembly, Refused
 from agent.core import Core, limits
 from agent.endpoints import Endpoints
@@ -63,6 +63,7 @@ class Daemon:
                     gc.freeze()
                     self.notifier.ready(self.status())
                     self.ready.set()
+                    self._say_hello()
                     await self._until_stopped()
                 finally:
                     await self._shut_down()
@@ -71,6 +72,19 @@ class Daemon:
         finally:
             await self.core.spool.close()
             self.notifier.close()
+
+    def _say_hello(self) -> None:
+        core, config = self.core, self.core.config
+        log.info(
+            "started",
+            version=__version__,
+            files=list(config.files) or "none: the defaults",
+            listen=config.agent.listen or "off",
+            state_dir=str(core.state_dir),
+            collectors=list(core.runners),
+            exporters=list(core.deliveries),
+            pending={f"{one.exporter}/{one.signal}": one.pending for one in core.spool.entries()},
+        )
 
     # -- signals --------------------------------------------------------------------------------------------------
 
@@ -164,6 +178,7 @@ class Daemon:
                 self.notifier.watchdog()
             if not self._stop.is_set():
                 self.notifier.status(self.status())
+                await self.endpoints.keep_socket(core.state_dir / SOCKET)
 
     def status(self) -> str:
         """One line about everything, and the first trouble."""

@@ -77,6 +77,13 @@ class Endpoints:
         except OSError as error:
             log.warning("no socket for `nightjar status`", path=str(socket), error=str(error))
 
+    async def keep_socket(self, socket: Path) -> None:
+        """Bind the socket again when it was removed with its directory, and the directory is back."""
+        if self._admin is None or _exists(socket) or not _exists(socket.parent):
+            return
+        with contextlib.suppress(OSError):
+            await web.UnixSite(self._admin, str(socket)).start()
+
     @property
     def port(self) -> int | None:
         """The port in use, for those who asked for port 0."""
@@ -143,6 +150,13 @@ def _clear(socket: Path) -> None:
     """Remove what a killed agent left behind; the state directory's mode keeps others from the new one."""
     with contextlib.suppress(FileNotFoundError):
         socket.unlink()
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return True  # it cannot be looked at: leave it alone
 
 
 async def status(core: Core) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import NODEFAULT, Struct
@@ -14,6 +15,9 @@ from config.options import Config, Section
 from config.secret import MASK, Referenced, Secret
 from config.types import default_of, fields, toml_text
 from config.values import Duration, Share, Size
+
+# User information and query of a URL: `user:password@`, `?apikey=…`.
+_URL_SECRETS: Final = re.compile(r"(?<=://)[^/?#\s@]*(?=@)|(?<=\?)[^#\s]+(?=(?:#|$))")
 
 
 class Setting(Struct, frozen=True):
@@ -77,8 +81,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return plain(value.value)
     if isinstance(value, str):
-        return value.replace("${", "$${")
+        return _URL_SECRETS.sub(_masked, value).replace("${", "$${")
     return _plain_container(value)
+
+
+def _masked(found: re.Match[str]) -> str:
+    """`***` for the secrets of a URL; other text with a question mark stays as it is."""
+    return MASK if "://" in found.string[: found.start()] else found.group()
 
 
 def _plain_container(value: Any) -> Any:

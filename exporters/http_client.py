@@ -24,7 +24,7 @@ from yarl import URL
 
 from agent import __version__
 from agent.model import Retry
-from config import ClientOptions, Secret, environment, reveal
+from config import ClientOptions, Referenced, Secret, environment, reveal
 
 USER_AGENT: Final = f"nightjar/{__version__}"
 RETRY_AFTER_MOST: Final = 300.0
@@ -87,7 +87,10 @@ class HttpClient:
 
     def __init__(self, url: str, options: ClientOptions, timeout: float) -> None:
         parsed = URL(url)
-        self.where = f"{parsed.host}:{parsed.port}{parsed.path}"
+        referenced = isinstance(url, Referenced)  # then any part of it may be a secret, such as a token in the path
+        self.where = f"{parsed.host}:{parsed.port}{'' if referenced else parsed.path}"
+        self._hidden = [parsed.raw_query_string, parsed.query_string, *parsed.query.values(), parsed.user]
+        self._hidden += [parsed.raw_path, parsed.path] if referenced and parsed.path != "/" else []
         self._url = parsed.with_user(None)
         self._user, self._password = parsed.user, parsed.password
         self._options = options
@@ -179,7 +182,7 @@ class HttpClient:
     def _masked(self, body: bytes) -> bytes:
         """The body without our secrets, should the server have echoed them."""
         texts = [secret.reveal() for secret in self._secrets()]
-        texts += [self._password or "", self._authorization().partition(" ")[2]]
+        texts += [self._password or "", self._authorization().partition(" ")[2], *(text or "" for text in self._hidden)]
         for text in texts:
             if text:
                 body = body.replace(text.encode(), b"***")

@@ -55,6 +55,10 @@ def main() -> None:
     """The entry point. A closed pipe (`nightjar … | head`) is no error worth words."""
     try:
         nightjar()
+        sys.stdout.flush()
     except BrokenPipeError:
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:  # such as a full disk behind standard output
+        click.echo(f"nightjar: {error}", err=True)
         sys.exit(1)

@@ -91,7 +91,7 @@ def stat(file: str | None, as_json: bool) -> None:
 @options.config_option
 @json_option
 @click.option("--rejected", is_flag=True, help="What destinations refused for good, with their words.")
-@click.option("--limit", default=50, show_default=True, help="The oldest so many.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="The oldest so many.")
 def list_(file: str | None, as_json: bool, rejected: bool, limit: int) -> None:
     """List the batches that wait, oldest first."""
     from agent import spoolapi
@@ -177,6 +177,12 @@ def purge(file: str | None, exporter: str, older_than: str, rejected: bool, yes:
         before = int((time.time() - Duration(older_than)) * 1000) if older_than else 0
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--older-than") from error
+    known = [
+        one["exporter"]
+        for one in ask(file, "/api/spool/stat", lambda one: spoolapi.stat(one.stat(), one.entries()))["ledger"]
+    ]
+    if exporter and exporter not in known:
+        fail(f"nothing in this spool is for an exporter {exporter!r}; there are: {', '.join(known) or 'none'}")
     if not yes:
         click.confirm("This cannot be undone. Go on?", abort=True)
     from urllib.parse import urlencode

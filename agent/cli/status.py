@@ -42,6 +42,11 @@ def _print(found: dict[str, Any]) -> None:
     for reason in found["reasons"]:
         console.print(f"  {reason}", markup=False)
     console.print(_collectors(found))
+    for one in found["exporters"]:
+        if one["error"]:
+            last = f"{options.ago(time.time() - one['last_success'])} ago" if one["last_success"] else "never"
+            text = f"{one['name']}: {one['error']} ({one['failures_in_a_row']} attempts, last success {last})"
+            console.print(text, markup=False, style="red", soft_wrap=True)
     if found["ledger"]:
         console.print(ledger_table(found["ledger"]))
     spool = found["spool"]

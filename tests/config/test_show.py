@@ -11,6 +11,7 @@ import pytest
 import tomli
 
 from config import Config, default_faults, effective, example_defaults, json_schema, settings, to_toml
+from config.show import plain
 
 from .conftest import Kinds, Load
 
@@ -139,3 +140,17 @@ def test_importing_the_package_loads_no_parser_and_nothing_heavy() -> None:
     root = str(Path(__file__).parents[2])
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert not {"tomli", "difflib", "ipaddress", "config.loading", "asyncio", "aiohttp"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://user:hunter2@host/write?apikey=hunter3", "https://***@host/write?***"),
+        ("http://host/write", "http://host/write"),
+        ("http://user@host", "http://***@host"),
+        ("is this a ?question", "is this a ?question"),
+        ("^(a|b)?$", "^(a|b)?$"),
+    ],
+)
+def test_the_secrets_of_a_url_are_masked(text: str, shown: str) -> None:
+    assert plain(text) == shown

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent.model import MetricBatch, Retry, Series, SeriesSet, TooLarge
+from config import ClientOptions, Referenced
 
 T0 = 1_760_000_000_000
 BATCH = MetricBatch("c", T0, SeriesSet([Series("up", "gauge", "Is it up?", "", (("job", "x"),))]), [1.0])
@@ -114,3 +115,17 @@ async def test_cancelling_passes_through(exporting: Any, raw_server: Any) -> Non
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        Referenced("http://127.0.0.1:9/write/hunter2-token", "http://127.0.0.1:9/write/${env:T}"),
+        "http://user:hunter2-token@127.0.0.1:9/write",
+        "http://127.0.0.1:9/write?apikey=hunter2-token",
+    ],
+)
+def test_the_secrets_of_a_url_are_neither_named_nor_believed_when_echoed(url: str) -> None:
+    client = HttpClient(url, ClientOptions(), 1.0)
+    assert "hunter2" not in client.where
+    assert b"hunter2" not in client._masked(b"no such path /write/hunter2-token?apikey=hunter2-token")
