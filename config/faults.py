@@ -64,5 +64,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean "..."?` with the nearest known word, or nothing."""
     import difflib  # only needed when something is wrong
 
-    near = difflib.get_close_matches(word[:64], list(known), n=1, cutoff=0.7)
+    near = difflib.get_close_matches(word[:64], list(known), n=1, cutoff=0.65)
     return f'; did you mean "{near[0]}"?' if near else ""
