@@ -135,6 +135,7 @@ class Delivery:
         self.sending_since = 0.0  # monotonic; 0 when no request is under way
         self._suspects = Suspects(monotonic)
         self._told: dict[str, float] = {}  # by reason: when a refusal is worth a log line again
+        self._most_items = exporter.max_items  # less, once the destination called a request too large
         self._settling: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()  # no request under way
@@ -176,7 +177,7 @@ class Delivery:
         return asyncio.create_task(self._read_and_encode(signal, after), name=f"read for {self.name}")
 
     async def _read_and_encode(self, signal: str, after: Chunk | None) -> Loaded:
-        chunk = await self._spool.fetch(self.name, signal, self.exporter.max_items, after=after)
+        chunk = await self._spool.fetch(self.name, signal, self._most_items, after=after)
         if chunk is None or self._suspects:
             return Loaded(chunk)
         try:
@@ -255,6 +256,7 @@ class Delivery:
             if items == 1:
                 self._reject(batches[0], Rejected(str(error), reason="too_large"), verdict)
                 return
+            self._most_items = min(self._most_items, max(1, items // 2))
             for half in halves(batches):
                 await self._offer_apart(half, verdict, gone)
         except Rejected as error:

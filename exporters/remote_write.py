@@ -131,7 +131,7 @@ class RemoteWrite:
         url: str
         protocol: Literal["auto", "2.0", "1.0"] = "auto"
         tenant: str | None = None
-        max_samples: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
+        max_samples: Annotated[int, Meta(ge=1, le=100_000)] = 50_000
 
         def __post_init__(self) -> None:
             super().__post_init__()
