@@ -20,21 +20,19 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct, field
 
 from agent import spool as spools
+from agent.backoff import pause
 from agent.histogram import Observations
 from agent.logs import get_logger
 from agent.model import Batch, Delivered, Exporter, Reencode, Rejected, Request, Retry, TooLarge
+from agent.source import Source
 from agent.spool import Chunk, RejectedBatch, Settlement
 from agent.suspects import Suspects, halves
 
-BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
-RETRY_AFTER_MOST = 300.0
-AUTH_RETRY = 60.0
 REENCODE_MOST = 3  # an exporter that keeps changing its mind is retried like a failing one
 TELLING = 60.0  # seconds between log lines about refusals for one reason; the ledger counts each
 CLOSING = 2.0  # seconds an exporter gets to let go of its connections
@@ -58,51 +56,8 @@ class Loaded(Struct, frozen=True):
     request: Request | None = None
 
 
-class Source(Protocol):
-    """Where a delivery takes batches from, and books its verdicts: the spool, or a replay."""
-
-    def pending(self, exporter: str, signal: str) -> int:
-        """Items that the exporter has not been through."""
-        ...
-
-    async def wait(self, exporter: str, signals: Iterable[str]) -> str:
-        """Wait until something is pending; answers the signal."""
-        ...
-
-    async def fetch(self, exporter: str, signal: str, max_items: int, *, after: Chunk | None = None) -> Chunk | None:
-        """The next batches; None when nothing can be had now."""
-        ...
-
-    def passed(self, exporter: str, signal: str, chunk: Chunk) -> bool:
-        """Whether the cursor no longer stands at a chunk's start."""
-        ...
-
-    async def settle(self, settlement: Settlement) -> None:
-        """Book a verdict."""
-        ...
-
-
 class Abandoned(Exception):
     """The spool gave up the chunk under way; nothing is left to deliver of it."""
-
-
-def backoff(attempt: int, *, draw: Callable[[], float] = random.random) -> float:
-    """Seconds to wait before attempt number `attempt` + 1: full jitter under an exponential ceiling, never under a
-    tenth of a second.
-    """
-    return max(0.1, draw() * min(BACKOFF_MOST, BACKOFF_FIRST * 2.0 ** min(attempt, 10)))
-
-
-def pause(attempt: int, later: Retry, *, draw: Callable[[], float] = random.random) -> float:
-    """Seconds to wait after a `Retry`: the backoff, longer for refused credentials or as the server asks, which is
-    capped at five minutes.
-    """
-    seconds = backoff(attempt, draw=draw)
-    if later.auth:
-        seconds = max(seconds, AUTH_RETRY * (0.5 + draw() / 2))
-    if later.after is not None:
-        seconds = min(max(later.after, seconds), RETRY_AFTER_MOST)
-    return seconds
 
 
 class Delivery:

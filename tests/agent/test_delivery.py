@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.delivery import AUTH_RETRY, BACKOFF_MOST, RETRY_AFTER_MOST, Delivery, backoff, pause
+from agent.backoff import AUTH_RETRY, BACKOFF_MOST, RETRY_AFTER_MOST, backoff, pause
+from agent.delivery import Delivery
 from agent.ledger import Entry
 from agent.model import (
     Batch,
