@@ -99,7 +99,6 @@ class Daemon:
         if self._stop.is_set():
             self._leave("asked twice to stop")
         self._stop.set()
-        asyncio.get_running_loop().call_later(LAST, self._leave, "the end takes too long")
 
     def _leave(self, reason: str) -> None:
         log.warning("stopping at once; what was accepted is in the spool", reason=reason)
@@ -190,6 +189,7 @@ class Daemon:
     async def _shut_down(self) -> None:
         """Stop collecting, commit what is pending, give requests under way their time, close."""
         since = time.monotonic()
+        asyncio.get_running_loop().call_later(LAST, self._leave, "the end takes too long")
         self.notifier.stopping("Stopping: delivering what is pending")
         self.notifier.extend(LAST + 5)
         await self.core.scheduler.stop()

@@ -142,7 +142,7 @@ class Delivery:
 
     def _passed(self, signal: str, chunk: Chunk) -> bool:
         """Whether the spool gave part of the chunk up; while a cursor is on its way its place says nothing."""
-        return self._settling is None and self._spool.passed(self.name, signal, chunk)
+        return (self._settling is None or self._settling.done()) and self._spool.passed(self.name, signal, chunk)
 
     async def _deliver(self, signal: str, chunk: Chunk, request: Request | None) -> None:
         verdict = Verdict()
@@ -154,31 +154,32 @@ class Delivery:
         now = self._wall()
         for batch in chunk.batches:
             self.latency.observe(max(0.0, now - batch.time_ms / 1000), len(batch))
-        await self._settled()
-        self._settling = asyncio.create_task(self._settle(signal, chunk, verdict), name=f"settle for {self.name}")
+        settle = self._settle(self._settling, signal, chunk, verdict)
+        self._settling = asyncio.create_task(settle, name=f"settle for {self.name}")
 
-    async def _settle(self, signal: str, chunk: Chunk, verdict: Verdict) -> None:
-        try:
-            await self._spool.settle(
-                Settlement(
-                    self.name,
-                    signal,
-                    chunk.seq,
-                    chunk.total,
-                    delivered=verdict.delivered,
-                    dropped=verdict.dropped,
-                    rejected=tuple(verdict.rejected),
-                    partial=verdict.partial,
-                )
+    async def _settle(self, before: asyncio.Task[None] | None, signal: str, chunk: Chunk, verdict: Verdict) -> None:
+        """Book a chunk's verdict, after that of the chunk before."""
+        if before is not None:
+            await before
+        await self._spool.settle(
+            Settlement(
+                self.name,
+                signal,
+                chunk.seq,
+                chunk.total,
+                delivered=verdict.delivered,
+                dropped=verdict.dropped,
+                rejected=tuple(verdict.rejected),
+                partial=verdict.partial,
             )
-            self.progress += 1
-        finally:
-            self._settling = None
+        )
+        self.progress += 1
 
     async def _settled(self) -> None:
-        """Wait for the settlement under way."""
+        """Wait for the settlements under way; what failed there fails here."""
         if self._settling is not None:
             await self._settling
+            self._settling = None
 
     # -- one part of a chunk --------------------------------------------------------------------------------------
 
@@ -223,6 +224,8 @@ class Delivery:
                 await self._offer_apart(half, verdict, gone)
         else:
             verdict.delivered += items
+            if answer.rejected:
+                self._tell(", ".join(answer.rejected), answer.message, "the rest was taken")
             for reason, count in answer.rejected.items():
                 # A server counts samples, of which a histogram is many; the ledger counts what was handed over.
                 refused = min(count, verdict.delivered, items)
@@ -359,17 +362,21 @@ class Delivery:
 
     # -- poison ---------------------------------------------------------------------------------------------------
 
+    def _tell(self, reason: str, words: str, outcome: str) -> None:
+        """Log a refusal, not more often than once in a while for each reason."""
+        now = self._monotonic()
+        if now >= self._told.get(reason, now):
+            self._told[reason] = now + TELLING
+            log.warning(
+                f"the destination refused data for good; {outcome}",
+                exporter=self.name,
+                reason=reason,
+                answer=words[:300],
+            )
+
     def _reject(self, batch: Batch, error: Rejected, verdict: Verdict) -> None:
         stored = spools.encode(batch)
-        now = self._monotonic()
-        if now >= self._told.get(error.reason, now):
-            self._told[error.reason] = now + TELLING
-            log.warning(
-                "the destination refused data for good; it is kept with the dead letters",
-                exporter=self.name,
-                reason=error.reason,
-                answer=str(error)[:300],
-            )
+        self._tell(error.reason, str(error), "it is kept with the dead letters")
         verdict.rejected.append(
             RejectedBatch(
                 self.name,

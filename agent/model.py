@@ -263,9 +263,12 @@ class Reencode(Exception):
 
 
 class Delivered(Struct, frozen=True):
-    """A request was taken; `rejected` counts items that the server says it left out, by reason."""
+    """A request was taken; `rejected` counts items that the server says it left out, by reason, `message` are its
+    words about them.
+    """
 
     rejected: dict[str, int] = {}
+    message: str = ""
 
 
 class Request(Struct, frozen=True):

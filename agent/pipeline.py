@@ -36,6 +36,8 @@ log = get_logger("pipeline")
 
 Key = tuple[Family, tuple[str, ...]]
 Pair = tuple[str, str]
+# What encoding raises for values that no batch can hold, such as a count beyond 64 bits.
+UNSTORABLE = (TypeError, ValueError, KeyError, ArithmeticError, RecursionError)
 OVERFLOW = (("overflow", "true"),)
 
 
@@ -260,14 +262,14 @@ class Pipeline:
                 return
             try:
                 await self._spool.append(batches)
-            except (TypeError, ValueError, KeyError):  # a batch has no stored form; nothing was written
+            except UNSTORABLE:  # a batch has no stored form; nothing was written
                 await self._spool.append([batch for batch in batches if self._storable(batch)])
 
     def _storable(self, batch: MetricBatch) -> bool:
         """Whether a batch has a stored form: a collector may put anything into a histogram."""
         try:
             encode(batch)
-        except (TypeError, ValueError, KeyError) as error:
+        except UNSTORABLE as error:
             log.warning(
                 "a collector made what cannot be stored; its round is left out",
                 collector=batch.collector,

@@ -42,7 +42,9 @@ class Replay:
         return 0 if self._next is None else len(self._next)
 
     async def fetch(self, exporter: str, signal: str, max_items: int, *, after: Chunk | None = None) -> Chunk | None:
-        """The next batches, up to about `max_items` items."""
+        """The next batches, up to about `max_items` items; nothing is read ahead, so that the last one is the end."""
+        if after is not None:
+            return None
         batches: list[Batch] = []
         items = 0
         while self._next is not None and (not batches or items + len(self._next) <= max_items):

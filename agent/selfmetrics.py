@@ -34,7 +34,7 @@ REJECTED = counter(
 PENDING = gauge("nightjar_exporter_pending_items", "Items that wait.", "exporter", "signal")
 REQUESTS = counter("nightjar_exporter_requests_total", "Requests by class of answer.", "exporter", "class")
 RETRIES = counter("nightjar_exporter_retries_total", "Attempts that will be repeated.", "exporter")
-OLDEST = gauge("nightjar_exporter_oldest_pending_seconds", "Age of the last delivery while items wait.", "exporter")
+OLDEST = gauge("nightjar_exporter_oldest_pending_seconds", "Age of the oldest item that waits.", "exporter")
 LATENCY = histogram("nightjar_exporter_latency_seconds", "From the tick to the receiver's yes, by item.", "exporter")
 SPOOL_BYTES = gauge("nightjar_spool_bytes", "Bytes of the spool's files.")
 SPOOL_BATCHES = gauge("nightjar_spool_batches", "Batches in the spool.")
@@ -69,7 +69,7 @@ class SelfMetrics:
             INFO(1.0, __version__, sys.version.split()[0]),
             *(sample for runner in core.runners.values() for sample in _runner(runner)),
             *_ledger(core.spool),
-            *(sample for delivery in core.deliveries.values() for sample in _delivery(delivery, core.spool)),
+            *[sample for one in list(core.deliveries.values()) for sample in _delivery(one, await _oldest(one, core))],
             SPOOL_BYTES(float(stat.bytes)),
             SPOOL_BATCHES(float(stat.batches)),
             SPOOL_OLDEST(stat.oldest_ms / 1000),
@@ -107,13 +107,18 @@ def _ledger(spool: Spool) -> Iterator[Sample]:
                 yield family(float(count), *at, reason)
 
 
-def _delivery(delivery: Delivery, spool: Spool) -> Iterator[Sample]:
+async def _oldest(delivery: Delivery, core: Core) -> int:
+    """When the oldest item that waits for an exporter was stored, Unix ms; 0: none."""
+    stored = [await core.spool.oldest_ms(delivery.name, signal) for signal in delivery.signals]
+    return min((one for one in stored if one), default=0)
+
+
+def _delivery(delivery: Delivery, oldest_ms: int) -> Iterator[Sample]:
     name = delivery.name
     for kind, count in delivery.requests.items():
         yield REQUESTS(float(count), name, kind)
     yield RETRIES(float(delivery.retries), name)
-    waits = any(spool.pending(name, signal) for signal in delivery.signals)
-    yield OLDEST(max(0.0, time.time() - delivery.last_ok) if waits and delivery.last_ok else 0.0, name)
+    yield OLDEST(max(0.0, time.time() - oldest_ms / 1000) if oldest_ms else 0.0, name)
     yield LATENCY(delivery.latency.snapshot(), name)
 
 

@@ -9,6 +9,7 @@ for each request: another program may rotate it too.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from collections.abc import Sequence
@@ -57,26 +58,40 @@ class File:
     max_items = _MAX_ITEMS
 
     def __init__(self, options: File.Options, timeout: float = 30.0) -> None:
-        """`timeout` is what every exporter takes; a write to a file cannot be given up."""
+        """`timeout` in seconds: after it a write is answered for as not taken yet; it cannot be given up."""
         self._options = options
+        self._timeout = timeout
+        self._writing: asyncio.Future[None] | None = None
 
     def encode(self, batches: Sequence[Batch]) -> Request:
         """The lines of the batches, oldest first."""
         return Request(b"".join([_encode_batch(batch) for batch in batches]), samples=sum(map(len, batches)))
 
     async def send(self, request: Request) -> Delivered:
-        """Append the lines; raises `Retry` when the file cannot be written."""
-        path = self._options.path
+        """Append the lines; raises `Retry` when the file cannot be written, or does not take them in time.
+
+        A pipe that nobody reads and a dead network mount hold up a thread and not the agent. The write under way is
+        then waited for by the attempts that follow, so that nothing is written twice.
+        """
+        name = "standard output" if self._options.path == "-" else self._options.path
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().run_in_executor(None, self._write, request.body)
+        await asyncio.wait({self._writing}, timeout=self._timeout)
+        if not self._writing.done():
+            raise Retry(f"{name} does not take what is written, for {self._timeout:g} s", kind="timeout")
+        written, self._writing = self._writing, None
         try:
-            if path == "-":
-                _write_all(_STANDARD_OUTPUT, request.body)
-            else:
-                self._rotate(Path(path), len(request.body))
-                _append(path, request.body)
+            written.result()
         except OSError as error:
-            name = "standard output" if path == "-" else path
             raise Retry(f"cannot write to {name}: {error.strerror or error}", kind="io") from error
         return Delivered()
+
+    def _write(self, body: bytes) -> None:
+        if self._options.path == "-":
+            _write_all(_STANDARD_OUTPUT, body)
+        else:
+            self._rotate(Path(self._options.path), len(body))
+            _append(self._options.path, body)
 
     async def close(self) -> None:
         """Nothing is kept open."""

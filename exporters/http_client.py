@@ -68,11 +68,15 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         return min(float(text[:9]), RETRY_AFTER_MOST)
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if when.tzinfo is None:  # "-0000": UTC, without a claim about the sender's zone
         when = when.replace(tzinfo=UTC)
-    return min(max((when - now).total_seconds(), 0.0), RETRY_AFTER_MOST)
+    try:
+        seconds = (when - now).total_seconds()
+    except OverflowError:  # the year 9999 in a zone west of ours
+        return RETRY_AFTER_MOST
+    return min(max(seconds, 0.0), RETRY_AFTER_MOST)
 
 
 def words(body: bytes) -> str:

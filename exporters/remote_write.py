@@ -74,6 +74,9 @@ def verdict(answer: Answer, request: Request, speech: Speech, where: str = "the 
         _not_understood(speech, said)
     if answer.status in REJECTED:
         nothing = written is not None and sum(written[:2]) == 0  # it keeps what is good, and found nothing
+        if written is not None and not nothing:  # what is good is stored: sent again, it would be out of order
+            missing = request.samples + request.histograms - sum(written[:2])
+            return Delivered({REJECTED[answer.status]: missing} if missing > 0 else {}, said)
         raise Rejected(said, reason=REJECTED[answer.status], whole=nothing)
     raise _later(answer, said)
 
@@ -91,6 +94,8 @@ def written_counts(headers: Mapping[str, str]) -> tuple[int, int, int] | None:
 def _taken(request: Request, speech: Speech, written: tuple[int, int, int] | None, said: str) -> Delivered:
     if speech.protocol == "1.0":
         return Delivered()
+    if written is None and speech.proven:  # something stands between us and the destination, and answers for it
+        raise Retry(f"{said}, without saying what it wrote", kind="protocol", after=_MISCONFIGURED_SECONDS)
     if written is None:
         _not_understood(speech, f"{said}, without saying what it wrote")
     missing = request.samples + request.histograms - sum(written[:2])

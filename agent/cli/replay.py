@@ -30,10 +30,10 @@ def replay(config: Config, target: str, path: Path | None, *, rejected: bool) ->
         with contextlib.ExitStack() as stack:
             own = None if path else stack.enter_context(Offline(Path(config.agent.state_dir)))
             source = path or Path(config.agent.state_dir) / "spool.db"
-            ids = [one.id for one in own.rejected()] if own and rejected else []
+            letters = own.rejected() if own and rejected else []
             done = asyncio.run(_send(source, section, rejected=rejected))
-            if own and rejected and not done.refused:
-                own.forget_rejected(ids)
+            if own and letters and done.delivered == sum(one.items for one in letters):
+                own.forget_rejected([one.id for one in letters])
     except (AlreadyRunning, Refused) as error:
         options.refuse(error)
     except OSError as error:

@@ -25,7 +25,7 @@ from agent.spool.records import NewBatch, RejectedBatch, Row, Settlement
 from agent.spool.writer import SpoolStat, Unreadable, Writer
 
 RECENT_ITEMS = 50_000  # items of decoded batches kept for exporters that keep up
-SETS = 64  # decoded series sets kept while catching up
+SETS_SERIES = 50_000  # series of the decoded sets kept while catching up
 
 T = TypeVar("T")
 
@@ -194,7 +194,7 @@ class Spool:
             if (payload := self._writer.series(digest)) is None:
                 raise codec.Corrupt("its series set is missing")
             found = self._sets[digest] = codec.decode_series(payload)
-            if len(self._sets) > SETS:
+            while len(self._sets) > 1 and sum(map(len, self._sets.values())) > SETS_SERIES:
                 self._sets.popitem(last=False)
         else:
             self._sets.move_to_end(digest)
@@ -223,6 +223,10 @@ class Spool:
     async def checkpoints(self, source: str) -> dict[str, bytes]:
         """The checkpoints of a source."""
         return await self._run(self._writer.checkpoints, source)
+
+    async def oldest_ms(self, exporter: str, signal: str) -> int:
+        """When the oldest batch that an exporter has not read was stored, Unix ms; 0 when nothing waits."""
+        return await self._run(self._writer.oldest_ms, exporter, signal) if self.pending(exporter, signal) else 0
 
     async def stat(self) -> SpoolStat:
         """Sizes and ages."""

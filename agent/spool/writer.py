@@ -224,6 +224,14 @@ class Writer:
             self.settle(Settlement(exporter, signal, head.seq, head.items))
         return rows
 
+    def oldest_ms(self, exporter: str, signal: str) -> int:
+        """When the oldest batch that an exporter has not read was stored, Unix ms; 0 when there is none to be seen."""
+        account = self.state.account(exporter, signal)
+        if account is None or account.items >= self.state.head(signal).items:
+            return 0
+        rows, _ = self._read_file(signal, account.seq, 1)
+        return rows[0].stored_ms if rows else 0
+
     def _hole(self, signal: str, start: int, end: int, rows: list[Row]) -> bool:
         """Whether something is missing and the file was salvaged for it: that finds rows which SQLite cannot see. Not
         too often, since the whole file is written anew.

@@ -591,3 +591,14 @@ async def hurry(delivery: Delivery) -> None:
     while True:
         await asyncio.sleep(0.001)
         delivery.hurry()
+
+
+async def test_a_settlement_that_fails_ends_the_delivery_loudly(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(settlement: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(spool, "settle", broken)
+    await spool.append([batch(1, "ab")])
+    with pytest.raises(RuntimeError, match="a defect"):
+        async with asyncio.timeout(10):
+            await Delivery("mine", FakeExporter(), spool).run()

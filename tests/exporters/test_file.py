@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -134,24 +136,29 @@ async def test_a_device_without_room_is_retried() -> None:
         await exporter("/dev/full").send(Request(b"x\n"))
 
 
-@pytest.fixture
-def _file_limit() -> Iterator[None]:
-    """Files end at 10 bytes, as on a disk that is full; a write across the end is cut, the next one fails."""
+@contextlib.contextmanager
+def file_limit() -> Iterator[None]:
+    """Files end at 10 bytes, as on a disk that is full; a write across the end is cut, the next one fails.
+
+    Around the write alone: the report of the test may go to a file as well.
+    """
     import signal
 
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("_file_limit")
 async def test_a_write_that_was_cut_is_taken_back(tmp_path: Path) -> None:
     target = exporter(tmp_path / "out")
-    await target.send(Request(b"12345\n"))
-    with pytest.raises(Retry, match="File too large"):
-        await target.send(Request(b"67890123\n"))
+    with file_limit():
+        await target.send(Request(b"12345\n"))
+        with pytest.raises(Retry, match="File too large"):
+            await target.send(Request(b"67890123\n"))
     assert (tmp_path / "out").read_bytes() == b"12345\n"
 
 
@@ -168,3 +175,30 @@ async def test_a_pipe_that_nobody_reads_any_more_is_retried(tmp_path: Path) -> N
             await exporter(f"/proc/self/fd/{write}").send(Request(b"x\n"))
     finally:
         os.close(write)
+
+
+async def test_a_pipe_that_nobody_reads_holds_up_one_exporter_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    exporter = File(File.Options(path=str(path)), timeout=0.05)
+    request = Request(b"x" * 1_000_000)
+    with pytest.raises(Retry) as caught:
+        await exporter.send(request)
+    assert caught.value.kind == "timeout"
+    got = bytearray()
+
+    async def read() -> None:
+        while len(got) < 1_000_000:
+            try:
+                got.extend(os.read(reader, 65_536))
+            except BlockingIOError:
+                await asyncio.sleep(0.001)
+
+    task = asyncio.create_task(read())
+    patient = File(File.Options(path=str(path)), timeout=30.0)
+    patient._writing = exporter._writing
+    assert await patient.send(request) == Delivered()
+    await task
+    os.close(reader)
+    assert bytes(got) == request.body, "once"

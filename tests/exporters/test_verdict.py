@@ -42,15 +42,15 @@ def test_a_receiver_that_counts_more_than_was_sent_took_all() -> None:
     assert verdict(answer(200, (99, 2, 0)), REQUEST, NEW) == Delivered()
 
 
-@pytest.mark.parametrize("speech", [NEW, PROVEN])
-def test_success_without_counts_means_that_version_2_was_not_understood(speech: Speech) -> None:
+def test_success_without_counts_means_that_version_2_was_not_understood() -> None:
     with pytest.raises(Reencode):
-        verdict(answer(200), REQUEST, speech)
+        verdict(answer(200), REQUEST, NEW)
 
 
-def test_success_without_counts_keeps_the_data_where_version_2_is_demanded() -> None:
+@pytest.mark.parametrize("speech", [ONLY_NEW, PROVEN])
+def test_success_without_counts_keeps_the_data_where_version_2_is_demanded_or_was_spoken(speech: Speech) -> None:
     with pytest.raises(Retry, match="without saying what it wrote") as caught:
-        verdict(answer(200), REQUEST, ONLY_NEW)
+        verdict(answer(200), REQUEST, speech)
     assert (caught.value.kind, caught.value.after) == ("protocol", 60.0)
 
 
@@ -79,11 +79,17 @@ def test_400_rejects_and_leaves_the_search_for_the_bad_item(speech: Speech) -> N
     assert (caught.value.reason, caught.value.whole) == ("bad_request", False)
 
 
-@pytest.mark.parametrize(("written", "whole"), [((0, 0, 0), True), ((1, 0, 0), False), ((0, 1, 0), False)])
-def test_400_with_counts_says_whether_anything_was_good(written: tuple[int, int, int], whole: bool) -> None:
+def test_400_that_counts_nothing_as_written_refuses_all() -> None:
     with pytest.raises(Rejected) as caught:
-        verdict(answer(400, written), REQUEST, NEW)
-    assert caught.value.whole is whole
+        verdict(answer(400, (0, 0, 0)), REQUEST, NEW)
+    assert caught.value.whole
+
+
+@pytest.mark.parametrize(("written", "missing"), [((1, 0, 0), 11), ((9, 2, 0), 1), ((0, 1, 0), 11)])
+def test_400_that_counts_something_as_written_is_never_sent_again(written: tuple[int, int, int], missing: int) -> None:
+    delivered = verdict(answer(400, written, b"out of order"), REQUEST, NEW)
+    assert delivered.rejected == {"bad_request": missing}
+    assert "out of order" in delivered.message
 
 
 @pytest.mark.parametrize(("status", "reason"), [(409, "conflict"), (422, "unprocessable")])
