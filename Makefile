@@ -36,6 +36,9 @@ bench: $(VENV)/dev peers  ## Measure against the peers; results in docs/benchmar
 chaos: $(VENV)/dev  ## The long form of kills and corruptions: 200 rounds, 1,000 corruptions
 	@NIGHTJAR_KILLS=200 NIGHTJAR_CORRUPTIONS=1000 $(BIN)/python -m pytest -m chaos --timeout=3600 -s tests/chaos $(ARGS)
 
+soak: $(VENV)/dev peers  ## An hour of idling beside the peers: memory, CPU, growth
+	@$(BIN)/python -m tests.bench p7
+
 lock:  ## Renew the lock files (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	    pyproject.toml -o requirements.lock

@@ -141,8 +141,8 @@ def test_an_old_receiver_is_spoken_to_in_its_own_version(old_prometheus: Server,
         assert exporter["requests"]["ok"] >= 1
 
 
-def test_types_arrive_at_prometheus_in_remote_write_2(prometheus: Server, tmp_path: Path) -> None:
-    """Prometheus 3.5 keeps types sent by remote write in its log of metadata only; that it takes 2.0 shows here."""
+def test_prometheus_3_is_spoken_to_in_remote_write_2(prometheus: Server, tmp_path: Path) -> None:
+    """It keeps the types it is sent in its write-ahead log alone; nothing can be asked for them."""
     agent = Agent(tmp_path, prometheus, "2.0")
     with agent.process:
         within(15, lambda: query(prometheus.base, "shop_open"), "samples arrive")
