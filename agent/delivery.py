@@ -178,7 +178,7 @@ class Delivery:
     async def _settled(self) -> None:
         """Wait for the settlements under way; what failed there fails here."""
         if self._settling is not None:
-            await self._settling
+            await asyncio.shield(self._settling)  # a verdict that was given is booked, also on the way out
             self._settling = None
 
     # -- one part of a chunk --------------------------------------------------------------------------------------

@@ -18,13 +18,14 @@ Path = tuple[str | int, ...]
 
 DEEPEST: Final = 64  # levels of nesting; deeper is hostile, and costs the square of its depth to look at
 
+# Loops are unrolled rather than possessive: before 3.11.4 those matched wrongly around groups (Debian 12 has 3.11.2).
 _TOKEN: Final = re.compile(
     r"""
-    (?: [ \t]+ | \#[^\n]* )*+
+    [ \t]* (?: \#[^\n]* )?
     (?: (?P<newline> \n )
-    | (?P<string> \"{3} (?: [^"\\]+ | \\. | "(?!"") )*+ \"{3,5}
-                | '{3} (?: [^']+ | '(?!'') )*+ '{3,5}
-                | " (?: [^"\\\n]+ | \\. )*+ "
+    | (?P<string> \"{3} [^"\\]* (?: (?: \\. | "(?!"") ) [^"\\]* )* \"{3,5}
+                | '{3} [^']* (?: '(?!'') [^']* )* '{3,5}
+                | " [^"\\\n]* (?: \\. [^"\\\n]* )* "
                 | ' [^'\n]* ' )
     | (?P<mark> [][{}=,.] )
     | (?P<word> [^ \t\n#"'\[\]{}=,.]+ )

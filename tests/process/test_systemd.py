@@ -37,7 +37,7 @@ def test_a_whole_life_in_order(agent: Running, to: Receiver) -> None:
     assert stopping.startswith("STOPPING=1\nSTATUS=Stopping")
     assert int(extend.partition("=")[2]) > 10_000_000
     assert len(agent.messages) == 5
-    assert agent.log() == agent.log("configuration reloaded") + agent.log("stopped")
+    assert agent.log() == agent.log("started") + agent.log("configuration reloaded") + agent.log("stopped")
 
 
 def test_ready_means_that_signals_are_heard(agent: Running) -> None:
