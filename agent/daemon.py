@@ -18,7 +18,7 @@ from agent.assembly import Assembly, Refused
 from agent.core import Core, limits
 from agent.endpoints import Endpoints
 from agent.notify import Notifier
-from agent.spool.writer import Event
+from agent.told import Told
 from config import Config, ConfigError, environment
 
 SOCKET = "nightjar.sock"
@@ -34,7 +34,8 @@ class Daemon:
 
     def __init__(self, config: Config, load: Callable[[], Config]) -> None:
         self._load = load
-        self.core = Core(config, _told)
+        self._told = Told()
+        self.core = Core(config, self._told)
         self.assembly = Assembly(self.core)
         self.endpoints = Endpoints(self.core, self.reload)
         self.notifier = Notifier(environment.notify_socket())
@@ -71,6 +72,7 @@ class Daemon:
                         task.cancel()
         finally:
             await self.core.spool.close()
+            self._say_goodbye()
             self.notifier.close()
 
     def _say_hello(self) -> None:
@@ -83,7 +85,7 @@ class Daemon:
             state_dir=str(core.state_dir),
             collectors=list(core.runners),
             exporters=list(core.deliveries),
-            pending={f"{one.exporter}/{one.signal}": one.pending for one in core.spool.entries()},
+            pending=self._pending(),
         )
 
     # -- signals --------------------------------------------------------------------------------------------------
@@ -101,7 +103,7 @@ class Daemon:
         self._stop.set()
 
     def _leave(self, reason: str) -> None:
-        log.warning("stopping at once; what was accepted is in the spool", reason=reason)
+        log.warning("stopping at once; what the disk took is in the spool", reason=reason)
         os._exit(1)
 
     async def _until_stopped(self) -> None:
@@ -199,23 +201,10 @@ class Daemon:
                 await asyncio.gather(*(one.drain() for one in self.core.deliveries.values() if not one.failures))
         await self.assembly.close(since)
         await self.endpoints.close()
-        pending = {f"{entry.exporter}/{entry.signal}": entry.pending for entry in self.core.spool.entries()}
-        log.info("stopped; what is pending waits in the spool", pending=pending)
 
+    def _say_goodbye(self) -> None:
+        self._told.flush()
+        log.info("stopped; what is pending waits in the spool", pending=self._pending())
 
-def _told(event: Event) -> None:
-    """Log what happened in the spool's thread."""
-    lines = {
-        "spool.salvaged": "a damaged spool was set aside; what could be read was carried over",
-        "spool.disk_trouble": "the disk cannot be written; data is kept in memory and the disk tried again",
-        "spool.disk_back": "the disk is written again",
-        "spool.file_vanished": "the spool's file was removed; its content moves into a new one",
-        "spool.damaged": "items were damaged on disk and are counted as dropped",
-        "spool.retired": "an exporter is no longer configured; what waits for it stays until the limits, or "
-        "`nightjar spool purge --exporter`",
-        "spool.strangers": "something else stood in the place of the spool's files and was set aside",
-        "spool.too_large": "a batch is larger than the spool may be and was given up",
-        "spool.memory_lost": "the disk was not written to the end; what was only in memory is lost and counted",
-        "spool.evicted": "the spool is at its limit; the oldest data was given up",
-    }
-    (log.info if event.name == "spool.disk_back" else log.warning)(lines.get(event.name, event.name), **event.facts)
+    def _pending(self) -> dict[str, int]:
+        return {f"{one.exporter}/{one.signal}": one.pending for one in self.core.spool.entries()}

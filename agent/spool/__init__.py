@@ -1,9 +1,9 @@
 """The spool: what was accepted stays until every exporter is done with it, or is counted as lost.
 
 `spool` is its face to the event loop, `writer` the thread's side of it. Below: `switch` (disk or memory), `house` (the
-limits), `store` (the SQLite file), `ring` (memory), `early` (a disk that comes late), `place` (the directory),
-`salvage` and `carve` (damaged files), `witness` (the account's second copy), `lock`. `offline` is for the command
-line.
+limits), `store` (the SQLite file), `ring` (memory), `early` (a disk that comes late), `unwritten` (what never came onto
+it), `place` (the directory), `salvage` and `carve` (damaged files), `witness` (the account's second copy), `lock`,
+`private` (who may read), `reserve` (room on a full disk). `offline` is for the command line.
 """
 
 from agent.spool.house import Limits

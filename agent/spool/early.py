@@ -5,20 +5,25 @@ Numbers given out before are above `FIRST`, so that they are never taken for num
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import Struct
 
 from agent.ledger import Account, Gap, State
 from agent.spool.records import Settlement
-from agent.spool.ring import NewRow, Ring
+from agent.spool.ring import NewRow
 
 FIRST = 1 << 60
 
 
 class Joined(Struct):
-    """The joined account, and what became of the numbers given out before: number -> (signal, number, total)."""
+    """The joined account and batches, and what became of the numbers given out before: number -> (signal, number,
+    total).
+    """
 
     state: State
+    rows: list[NewRow]
     numbers: dict[int, tuple[str, int, int]]
     begins: dict[str, int]  # signal -> items of the disk
 
@@ -33,21 +38,20 @@ class Joined(Struct):
         return msgspec.structs.replace(settlement, seq=found[1], total=found[2])
 
 
-def join(before: State, ring: Ring, disk: State, detached: set[str]) -> Joined:
-    """Put what the ring holds behind what the disk holds, renumbering the ring. Accounts add up."""
+def join(before: State, rows: Iterable[NewRow], disk: State, detached: Iterable[str]) -> Joined:
+    """Put what memory holds behind what the disk holds, under new numbers. Accounts add up."""
     state = disk.copy()
+    state.commit += before.commit
     for exporter in detached:
         state.accounts.pop(exporter, None)
     for exporter, signals in before.accounts.items():
         for signal in signals:
             state.attach(exporter, signal)
-    joined = Joined(state, {}, {signal: head.items for signal, head in state.heads.items()})
-    rows: list[NewRow] = []
-    for seq, _, batch in ring.rows:
+    joined = Joined(state, [], {}, {signal: head.items for signal, head in state.heads.items()})
+    for seq, _, batch in rows:
         head = state.accept(batch.signal, batch.items)
         joined.numbers[seq] = (batch.signal, head.seq, head.items)
-        rows.append((head.seq, head.items, batch))
-    ring.renumber(rows)
+        joined.rows.append((head.seq, head.items, batch))
     for exporter, signals in before.accounts.items():
         for signal, account in signals.items():
             _add(joined, exporter, signal, account, before.gaps.get(signal, []))

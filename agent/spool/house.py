@@ -5,19 +5,23 @@ What goes is the oldest, for every exporter that has not read it, and it is book
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from agent.ledger import State
 from agent.spool.records import PAGE, ROW_OVERHEAD, NewBatch, RejectedBatch, stored
+from agent.spool.reserve import Reserve
 from agent.spool.salvage import asides, forget_asides
-from agent.spool.store import Store
+from agent.spool.store import NOTHING, Store
 
 RING_BYTES = 16 << 20
-SMALLEST = 4 << 20  # bytes that the spool may take however little space is free
+SMALLEST = 4 << 20  # bytes that the spool may take however little space is free; less on a small disk
 FIXED = 160 << 10  # bytes beside file and log: their index, the witness, the account
 LEAP = 60_000  # ms by which wall and monotonic clock part before it counts as a jump
 COLLECT = 600.0  # seconds between looks for what can be given back
@@ -51,12 +55,27 @@ class Limits(Struct, frozen=True):
         """Bytes of the largest batch that is taken: it stands in the file and in the log at the same time."""
         return self.max_size // 4
 
+    def on_disk_of(self, total: int) -> Limits:
+        """The same limits, but no more than a file system of so many bytes can hold; 0: not known."""
+        most = max(total - self.min_free(total), total // 2)
+        return msgspec.structs.replace(self, max_size=most) if 0 < most < self.max_size else self
+
 
 class Evicted(Struct, frozen=True):
-    """What the limits cost: batches up to `seq` are to be deleted; the most items one account lost, by reason."""
+    """What the limits cost: batches up to `seq` are to be deleted; the most items one account lost, by reason.
+
+    `steps` say what an account is to give up: signal, number, items up to there, reason.
+    """
 
     seq: int = 0
     lost: dict[str, int] = {}
+    steps: list[tuple[str, int, int, str]] = []
+
+    def book(self, state: State) -> State:
+        """Book it in an account that has not got it yet."""
+        for step in self.steps:
+            state.give_up_to(*step)
+        return state
 
 
 def free_space(directory: Path) -> tuple[int, int]:
@@ -80,16 +99,29 @@ class House:
         monotonic: Callable[[], float],
         free: Callable[[Path], tuple[int, int]] = free_space,
     ) -> None:
-        self.directory, self.limits = directory, limits
+        self.directory, self._limits = directory, limits
         self._clock, self._monotonic, self._free = clock, monotonic, free
         self._seen = (clock(), monotonic())
         self._next_collection = monotonic() + COLLECT
+        self._reserve = Reserve(directory)
         self._collected = 0.0
+        self._evicted = 0  # batches since then
+
+    @property
+    def limits(self) -> Limits:
+        """The limits, as far as the file system is large enough for them; may be replaced at any time."""
+        return self._limits.on_disk_of(self._free(self.directory)[0])
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
 
     # -- making room ----------------------------------------------------------------------------------------------
 
     def make_room(self, store: Store, state: State, incoming: int) -> Evicted:
-        """Give up the oldest batches until `incoming` bytes fit."""
+        """Give up the oldest batches until `incoming` bytes fit. It is to be asked again: how much less the file
+        takes without them shows when they are gone.
+        """
         now, oldest = self._clock(), store.oldest_ms()
         self._watch_clock(state, now, oldest)
         surplus, reason = self._surplus(store, incoming)
@@ -100,21 +132,58 @@ class House:
             return Evicted()
         return self._evict(store, state, surplus, reason, born_after)
 
+    def relieve(self, store: Store, state: State, incoming: int) -> Evicted:
+        """The disk is full: give up a little of what the spool has above its floor, as long as a write of `incoming`
+        bytes does not fit. A little, since deleting needs room in the log too.
+        """
+        surplus = self._above_floor(store)
+        if surplus > 0:
+            self._reserve.give_up()
+            with contextlib.suppress(sqlite3.OperationalError):
+                store.fold_log()
+            lacking = self._for_write(incoming) - store.pages()[1] * PAGE + incoming
+            surplus = min(lacking, surplus, self._log // 2)
+        return self._evict(store, state, surplus, "space", -NOTHING) if surplus > 0 else Evicted()
+
+    def make_way(self, store: Store, incoming: int) -> None:
+        """Give back free pages until the log has room for a write of `incoming` bytes."""
+        if (lacking := self._for_write(incoming)) > 0:
+            store.give_back(lacking // PAGE + 1)
+        self._hold_reserve()
+
+    def _for_write(self, incoming: int) -> int:
+        """Bytes that the file system lacks for a write's log and the reserve."""
+        return incoming + 3 * self._log - self._reserve.held - self._free(self.directory)[1]
+
+    def _hold_reserve(self) -> None:
+        """Keep a log's worth of room, where there is twice as much."""
+        size, held = self._log, self._reserve.held
+        if held != size and (held > size or self._free(self.directory)[1] >= 2 * size):
+            self._reserve.hold(size)
+
+    @property
+    def _log(self) -> int:
+        """Bytes that the log may take."""
+        return self.limits.log_pages * PAGE
+
     def _evict(self, store: Store, state: State, surplus: int, reason: str, born_after: int) -> Evicted:
         freed = last = 0
         lost: dict[str, int] = {}
-        all_pages, free_pages = store.pages()  # rows share pages badly: taken by their bytes alone, too many would go
-        share = (all_pages - free_pages) * PAGE // max(1, store.batches) if reason == "space" else 0
+        steps = []
+        all_pages, free_pages = store.pages()  # with their share of series sets: by their bytes alone too many would go
+        share = (all_pages - free_pages) * PAGE // max(1, store.batches)
         for seq, size, row in store.walk():
             old = row is not None and born(state, row.stored_ms) < born_after
             if freed >= surplus and row is not None and not old:
                 break
             freed += max(size, share)
             last = seq
+            self._evicted += 1
             if row is not None:  # of a damaged one the numbers cannot be trusted: the next sound one takes it along
                 why = "age" if old else reason
-                lost[why] = lost.get(why, 0) + state.give_up_to(row.signal, seq, row.total, why)
-        return Evicted(last, lost)
+                steps.append((row.signal, seq, row.total, why))
+                lost[why] = lost.get(why, 0) + state.give_up_to(*steps[-1])
+        return Evicted(last, lost, steps)
 
     def _surplus(self, store: Store, incoming: int) -> tuple[int, str]:
         """Bytes above the limits once `incoming` is written, and the limit they are above. A large write stands in
@@ -125,13 +194,19 @@ class House:
         over = used + 2 * incoming + self._beside - self.limits.max_size
         if over > 0:
             over += self.limits.max_size // 64  # a little more, so as not to come back for every batch
-        lacking = min(self._lacking() - free_pages * PAGE + incoming, used + self._beside - SMALLEST)
+        lacking = min(self._lacking() - free_pages * PAGE + incoming, self._above_floor(store))
         return (over, "size") if over >= lacking else (lacking, "space")
+
+    def _above_floor(self, store: Store) -> int:
+        """Bytes in use above what is kept however little space is free."""
+        all_pages, free_pages = store.pages()
+        floor = min(SMALLEST, self.limits.max_size // 4)
+        return (all_pages - free_pages) * PAGE + self._log + FIXED - floor
 
     @property
     def _beside(self) -> int:
-        """Bytes beside the file itself."""
-        return self.limits.log_pages * PAGE + FIXED
+        """Bytes beside the file itself: the log, as much in reserve, and more."""
+        return 2 * self._log + FIXED
 
     def _lacking(self) -> int:
         """Bytes that others should have and have not; damaged files kept for people are the first to go."""
@@ -150,6 +225,7 @@ class House:
             store.limit_log(self.limits.log_pages)
         if store.on_disk("-wal") > 2 * store.log_pages * PAGE:
             store.fold_log()  # a large commit, or SQLite could not fold it by itself, which it keeps quiet about
+        self._hold_reserve()
         least = 0
         if self._monotonic() >= self._next_collection:
             self._next_collection = self._monotonic() + COLLECT
@@ -162,10 +238,12 @@ class House:
             store.give_back(min(max(want, least), free_pages))
 
     def _collect(self, store: Store) -> bool:
-        """Remove series sets that nothing speaks of, not too often; answers whether it was done."""
-        if self._monotonic() < self._collected + 10.0:
+        """Remove series sets that nothing speaks of, not too often unless much was evicted; answers whether it was
+        done.
+        """
+        if self._monotonic() < self._collected + 10.0 and self._evicted * 8 <= store.batches:
             return False
-        self._collected = self._monotonic()
+        self._collected, self._evicted = self._monotonic(), 0
         store.collect_garbage()
         return True
 

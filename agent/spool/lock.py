@@ -44,8 +44,10 @@ class Lock:
         """Whether the file is gone from its place, so that another process could take a lock beside ours."""
         try:
             return os.fstat(self._file).st_ino != self.path.stat().st_ino
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
+        except OSError:  # a place that cannot be looked at
+            return False
 
     def release(self) -> None:
         """Let go; the file stays, since removing it would race with the next holder."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
+import msgspec
 from msgspec import Struct
 
 from agent import codec
-from agent.ledger import State
+from agent.ledger import Entry, State
 from agent.model import Batch
 from agent.spool.records import RejectedBatch, Row
+from agent.spool.unwritten import ahead
 
 
 class Listed(Struct, frozen=True):
@@ -23,6 +25,19 @@ class Listed(Struct, frozen=True):
     items: int
     bytes: int
     waiting: tuple[str, ...]
+
+
+def entries(state: State) -> list[Entry]:
+    """The ledger as people see it: what was given up ahead of a cursor is dropped, and no longer pending."""
+    return [_entry(state, one) for one in state.entries()]
+
+
+def _entry(state: State, one: Entry) -> Entry:
+    given_up = ahead(state.accounts[one.exporter][one.signal], state.gaps.get(one.signal, ()))
+    if not given_up:
+        return one
+    dropped = {reason: one.dropped.get(reason, 0) + given_up.get(reason, 0) for reason in one.dropped | given_up}
+    return msgspec.structs.replace(one, pending=one.pending - sum(given_up.values()), dropped=dropped)
 
 
 def listed(rows: Iterable[Row | None], state: State, limit: int) -> list[Listed]:

@@ -1,7 +1,7 @@
 """The spool of a state directory in which no agent runs, for the command line. Synchronous.
 
-A sound file is opened as the agent would; of a damaged one the sound rows are shown as they would be salvaged, and
-nothing is changed.
+A sound file is opened as the agent would; of a damaged one, or on a disk that is full, the sound rows are shown as
+they would be salvaged, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from agent.model import Batch, SeriesSet
 from agent.spool.carve import Carving
 from agent.spool.house import Limits
 from agent.spool.lock import Lock
-from agent.spool.look import Listed, decoded, decoded_rejected, listed
+from agent.spool.look import Listed, decoded, decoded_rejected, entries, listed
 from agent.spool.records import NewBatch, RejectedBatch, Row
 from agent.spool.salvage import KEPT, disk_trouble, keep_log
 from agent.spool.store import FILE, NOTHING, Store
+from agent.spool.unwritten import adopted
 from agent.spool.witness import Witness
 from agent.spool.writer import SpoolStat, Writer
 
@@ -31,7 +32,9 @@ UNLIMITED = Limits(max_size=1 << 60, max_age=1e12, min_free=lambda total: 0)  # 
 
 
 class DamagedSpool(Exception):
-    """The file is damaged and must be salvaged, by starting the agent, before it can be changed."""
+    """The file cannot be changed: the disk refuses, or it is damaged and must be salvaged first, by starting the
+    agent.
+    """
 
 
 class Offline:
@@ -44,7 +47,8 @@ class Offline:
         if not (directory / FILE).is_file():
             raise FileNotFoundError(f"no spool in {directory}")
         self._lock = Lock(directory)
-        self.fault = ""  # why the file must be salvaged; empty when it is sound
+        self.fault = ""  # why the file is only looked at: it must be salvaged, or the disk refuses; empty when sound
+        self._refused = False
         self._store: Store | None = None
         try:
             self._open()
@@ -58,9 +62,11 @@ class Offline:
             self._store = Store(self._directory)
             (self._directory / KEPT).unlink(missing_ok=True)
         except sqlite3.Error as error:
-            if disk_trouble(error):
-                raise OSError(f"the spool in {self._directory} cannot be opened: {error}") from error
             self.fault = str(error)
+            self._refused = disk_trouble(error)
+            if self._refused:  # opening writes, reading the bytes does not
+                self.fault = f"the disk refuses ({error}); shown is what can be read without writing"
+                self._carving().close()
 
     def __enter__(self) -> Offline:
         return self
@@ -80,17 +86,21 @@ class Offline:
     def state(self) -> State:
         """The account; of a damaged file the newest copy that is whole."""
         if self._store is not None:
-            return self._store.state
+            return adopted(self._store.state, self._store.seen).state
+        seen = Witness(self._directory / "spool.witness").read()
         with self._carving() as carving:
-            known = [carving.state(), Witness(self._directory / "spool.witness").read()]
-        return max((state for state in known if state is not None), key=lambda state: state.commit, default=State())
+            state = carving.state()
+        if state is not None:
+            state = adopted(state, seen).state
+        known = [one for one in (state, seen.state if seen is not None else None) if one is not None]
+        return max(known, key=lambda state: state.commit, default=State())
 
     def _carving(self) -> Carving:
         return Carving(self._directory / FILE)
 
     def entries(self) -> list[Entry]:
         """The ledger."""
-        return self.state.entries()
+        return entries(self.state)
 
     def stat(self) -> SpoolStat:
         """Sizes and ages; a damaged file shows its damage as `trouble`."""
@@ -177,6 +187,8 @@ class Offline:
 
     def _sound(self) -> Store:
         if self._store is None:
+            if self._refused:
+                raise DamagedSpool(f"the spool in {self._directory} cannot be changed: {self.fault}")
             raise DamagedSpool(f"the spool in {self._directory} is damaged ({self.fault}); starting the agent mends it")
         return self._store
 

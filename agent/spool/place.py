@@ -9,11 +9,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from agent.ledger import State
 from agent.spool.house import Limits
 from agent.spool.lock import AlreadyRunning, Lock
 from agent.spool.salvage import NEW, Salvaged, disk_trouble, open_store, put_strangers_aside, remove, start_over, swap
 from agent.spool.store import Store
+from agent.spool.unwritten import Found, known
+from agent.spool.witness import Seen, Witness
 
 REFUSALS = (OSError, sqlite3.Error, AlreadyRunning)  # how a disk says no
 
@@ -28,23 +29,23 @@ class Event(Struct, frozen=True):
 
 
 class Place:
-    """The directory and its lock. Everything but `writable` and `release` raises one of `REFUSALS`."""
+    """The directory and its lock. `open`, `start_over` and `move` raise one of `REFUSALS`."""
 
     def __init__(self, directory: Path, *, tell: Callable[[Event], None], clock: Callable[[], int]) -> None:
         self.directory, self._tell, self._clock = directory, tell, clock
         self._lock: Lock | None = None
 
-    def open(self, limits: Limits, witness: State | None) -> Opened:
+    def open(self, limits: Limits, witness: Seen | None) -> Opened:
         """The store, salvaged if need be."""
         self._take()
         return open_store(self.directory, witness=witness, clock=self._clock, **_options(limits))
 
-    def start_over(self, reason: str, limits: Limits, witness: State | None, sets: Mapping[bytes, bytes]) -> Opened:
+    def start_over(self, reason: str, limits: Limits, witness: Seen | None, sets: Mapping[bytes, bytes]) -> Opened:
         """A new file with what can be read of the damaged one, which must be closed."""
         self._take()
         return start_over(self.directory, reason, witness=witness, sets=sets, clock=self._clock, **_options(limits))
 
-    def move(self, old: Store, limits: Limits, witness: State) -> Opened:
+    def move(self, old: Store, limits: Limits, witness: Seen) -> Opened:
         """A new file with the content of one that lost its name. `old` is closed, unless the disk refuses.
 
         The old connection is closed before the new file gets its name: closing removes the log by name.
@@ -72,6 +73,26 @@ class Place:
             self.release()
         if self._lock is None:
             self._lock = Lock(self.directory)
+
+    @property
+    def _ours(self) -> bool:
+        return self._lock is not None and not self._lock.moved()
+
+    def known(self) -> Found | None:
+        """What the files say where SQLite cannot open them; None when they cannot be read, or are not ours."""
+        return known(self.directory) if self._ours else None
+
+    def note(self, seen: Seen, store: Store | None) -> None:
+        """Leave an account that the disk does not take with the witness, if that is possible."""
+        if not self._ours:
+            return
+        if store is not None and store.witness is not None:
+            store.witness.write(seen)
+            return
+        witness = Witness(self.directory / "spool.witness")
+        witness.read()  # to spare the newer slot
+        witness.write(seen)
+        witness.close()
 
     def writable(self) -> bool:
         """Whether the disk takes a small file now."""

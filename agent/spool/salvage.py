@@ -14,20 +14,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from agent.ledger import State
 from agent.spool.carve import LOGS, Carving
+from agent.spool.private import copy_private
 from agent.spool.records import NewBatch
 from agent.spool.store import FILE, Store, now_ms
-from agent.spool.witness import Witness
+from agent.spool.unwritten import adopted
+from agent.spool.witness import Seen, Witness
 
 BUDGET = 60.0  # seconds; what is not read by then is counted as lost and stays in the file set aside
 KEEP = 3  # files set aside; the oldest go, so that damage cannot fill the disk
@@ -69,7 +70,7 @@ def disk_trouble(error: Exception) -> bool:
 def put_strangers_aside(directory: Path, at_ms: int) -> list[str]:
     """Rename what stands in the place of one of our files and is no file, such as a directory or a pipe."""
     found = []
-    for name in (FILE, KEPT, f"{FILE}-wal", f"{FILE}-shm", "spool.lock", "spool.witness", NEW):
+    for name in (FILE, KEPT, f"{FILE}-wal", f"{FILE}-shm", "spool.lock", "spool.witness", "spool.reserve", NEW):
         path = directory / name
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(path.stat().st_mode):
@@ -81,7 +82,7 @@ def put_strangers_aside(directory: Path, at_ms: int) -> list[str]:
 def open_store(
     directory: Path,
     *,
-    witness: State | None = None,
+    witness: Seen | None = None,
     clock: Callable[[], int] = now_ms,
     **options: int,
 ) -> tuple[Store, Salvaged | None]:
@@ -96,10 +97,10 @@ def open_store(
             raise
         reason = str(error)
     else:
-        if witness is None or store.state.commit >= witness.commit:
+        if witness is None or store.state.commit >= witness.durable:
             (directory / KEPT).unlink(missing_ok=True)
             return store, None
-        reason = f"commit {store.state.commit} found where {witness.commit} was written"
+        reason = f"commit {store.state.commit} found where {witness.durable} was written"
         store.close()
     return start_over(directory, reason, witness=witness, sets=None, clock=clock, **options)
 
@@ -111,14 +112,14 @@ def keep_log(directory: Path) -> None:
     log = directory / f"{FILE}-wal"
     with contextlib.suppress(OSError):
         if log.stat().st_size and not (directory / KEPT).exists():
-            shutil.copyfile(log, directory / KEPT)
+            copy_private(log, directory / KEPT)
 
 
 def start_over(
     directory: Path,
     reason: str,
     *,
-    witness: State | None = None,
+    witness: Seen | None = None,
     sets: Mapping[bytes, bytes] | None = None,
     clock: Callable[[], int] = now_ms,
     **options: int,
@@ -128,12 +129,10 @@ def start_over(
 
     The store that had the file open must be closed.
     """
-    seen = Witness(directory / "spool.witness").read()
-    known = [state for state in (witness, seen) if state is not None]
     remove(directory / NEW)
     new = Store(directory, NEW, clock=clock, **options)
     try:
-        found = _carry_over(directory / FILE, new, known, sets)
+        found = _carry_over(directory, new, witness, sets)
         new.fold_log()  # closing does it too, but keeps quiet when it fails
     except BaseException:
         new.close()
@@ -201,19 +200,22 @@ def _free_name(directory: Path, at_ms: int) -> Path:
 
 
 def _carry_over(
-    path: Path, store: Store, known: Iterable[State], sets: Mapping[bytes, bytes] | None
+    directory: Path, store: Store, witness: Seen | None, sets: Mapping[bytes, bytes] | None
 ) -> tuple[int, int, bool]:
-    """Copy what `path` still says into `store`; answers (batches, items, no account survived)."""
+    """Copy what the file still says into `store`; answers (batches, items, no account survived)."""
+    seen = Witness(directory / "spool.witness").read()
+    known = [one.state for one in (witness, seen) if one is not None]
     deadline = time.monotonic() + BUDGET
     try:
-        carving = Carving(path, more=lambda: time.monotonic() < deadline, sets=sets)
+        carving = Carving(directory / FILE, more=lambda: time.monotonic() < deadline, sets=sets)
     except FileNotFoundError:
         state = max(known, key=lambda state: state.commit, default=State())
         store.commit(state)
         return 0, 0, False
     with carving:
-        states = [state for state in (carving.state(), *known) if state is not None]
-        state = max(states, key=lambda state: state.commit, default=State(orphaned=True)).copy()
+        if (carved := carving.state()) is not None:  # without an agent, what was in its memory is gone
+            known.append(adopted(carved, seen).state if witness is None else carved)
+        state = max(reversed(known), key=lambda state: state.commit, default=State(orphaned=True)).copy()
         found = _copy_batches(carving, store, state)
         state.orphaned = state.orphaned and found[0] > 0
         store.commit(state, checkpoints=carving.checkpoints(), rejected=carving.rejected())

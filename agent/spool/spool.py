@@ -19,7 +19,7 @@ from agent import codec
 from agent.ledger import Entry
 from agent.model import Batch, SeriesSet
 from agent.spool.house import Limits
-from agent.spool.look import Listed
+from agent.spool.look import Listed, entries
 from agent.spool.place import Event
 from agent.spool.records import NewBatch, RejectedBatch, Row, Settlement
 from agent.spool.writer import SpoolStat, Unreadable, Writer
@@ -213,7 +213,7 @@ class Spool:
 
     def entries(self) -> list[Entry]:
         """The ledger."""
-        return self._writer.state.entries()
+        return entries(self._writer.state)
 
     @property
     def trouble(self) -> str:

@@ -28,9 +28,10 @@ from typing import Any
 import msgspec
 
 from agent.ledger import State
+from agent.spool.private import make_private
 from agent.spool.records import PAGE, ROW_OVERHEAD, Checkpoint, NewBatch, RejectedBatch, Row, crc, rejected_crc, stored
 from agent.spool.sets import Sets
-from agent.spool.witness import Witness
+from agent.spool.witness import Seen, Witness, at_rest
 
 FILE = "spool.db"
 LARGEST = 128 << 20  # bytes of a value; more is a damaged length, which would be allocated at once
@@ -103,6 +104,8 @@ class Store:
         self._deleted: dict[str, int] = {}  # per signal, the batch number up to which rows are gone
         self._below = 0  # the same for all signals
         self.witness = Witness(directory / "spool.witness") if name == FILE else None
+        self.seen: Seen | None = None  # what the witness said at opening
+        make_private(self.path)
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._sets = Sets(self._db)
         try:
@@ -139,9 +142,9 @@ class Store:
         if row is not None and (not isinstance(row[0], bytes) or zlib.crc32(row[0]) != row[1]):
             raise Damaged("the state row is damaged")
         state = State() if row is None else msgspec.msgpack.decode(row[0], type=State)
-        seen = self.witness.read() if self.witness is not None else None
-        if seen is not None and seen.commit > state.commit:
-            raise Damaged(f"commit {state.commit} found where {seen.commit} was written")
+        self.seen = self.witness.read() if self.witness is not None else None
+        if self.seen is not None and self.seen.durable > state.commit:
+            raise Damaged(f"commit {state.commit} found where {self.seen.durable} was written")
         return state
 
     @property
@@ -152,7 +155,7 @@ class Store:
     def close(self) -> None:
         """Close the connection; the log is folded into the file."""
         self._db.close()
-        if self.witness is not None:
+        if self.witness:
             self.witness.close()
 
     # -- the files ------------------------------------------------------------------------------------------------
@@ -161,14 +164,15 @@ class Store:
         return [os.stat(f"{self.path}{suffix}").st_ino for suffix in ("", "-wal")]
 
     def moved(self) -> bool:
-        """Whether the file or its log is gone from its place, or another stands there."""
+        """Whether the file or its log is gone from its place, or another stands there; not if we cannot look."""
         try:
             return self._find() != self._inodes
-        except OSError:
-            return True
+        except OSError as error:
+            return isinstance(error, FileNotFoundError | NotADirectoryError)
 
     def copy_to(self, path: Path) -> None:
         """Copy everything into a new file, from a file that may have lost its name."""
+        make_private(path)
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
             self._db.backup(target, pages=1024)
 
@@ -204,8 +208,8 @@ class Store:
             raise
         self.state, self._deleted, self._below = state, done, below
         self.batches += len(rows) - gone
-        if self.witness is not None:
-            self.witness.write(state)
+        if self.witness:
+            self.witness.write(at_rest(state))
 
     def _roll_back(self) -> None:
         with contextlib.suppress(sqlite3.Error):

@@ -2,6 +2,9 @@
 
 The account (`state`) moves the same way in both cases, so numbers stay true; when the disk is back, ring and account
 are written in one transaction. What the disk holds stays readable meanwhile, if the disk can be read at all.
+
+What is in memory when the process ends is lost. The account is left with the witness after every change, so that the
+next process counts it.
 """
 
 from __future__ import annotations
@@ -14,15 +17,19 @@ from pathlib import Path
 import msgspec
 
 from agent.ledger import State
-from agent.spool import early
-from agent.spool.house import House, Limits
+from agent.spool import early, unwritten
+from agent.spool.house import Evicted, House, Limits
 from agent.spool.lock import AlreadyRunning
 from agent.spool.place import REFUSALS, Event, Place
 from agent.spool.records import Checkpoint, RejectedBatch
 from agent.spool.ring import NewRow, Ring
 from agent.spool.salvage import Salvaged, disk_trouble
 from agent.spool.store import Store
+from agent.spool.unwritten import Found
+from agent.spool.witness import Seen
 
+ROUNDS = 8  # of evictions before a write
+AHEAD = 2  # commits; the number of an account in memory is above that of one that failed and came about all the same
 DISK_RETRY = 10.0  # seconds between attempts to write to a disk that refused
 
 
@@ -50,6 +57,8 @@ class Switch:
         self.loaded = False  # whether `state` continues what the disk holds
         self.joined: early.Joined | None = None  # how numbers given out before that went on
         self.detached: set[str] = set()  # exporters that went before that
+        self._disk = State()  # what the disk held when it was last open
+        self._known: Found | None = None  # what its files say, as long as it was not open
         self._retry_at = 0.0
 
     # -- opening and closing --------------------------------------------------------------------------------------
@@ -64,9 +73,14 @@ class Switch:
     def _open(self) -> None:
         self._adopt(*self._place.open(self.house.limits, self._witness()))
 
-    def _witness(self) -> State | None:
-        """What the file must know at least."""
-        return self.state if self.loaded else None
+    @property
+    def disk(self) -> State:
+        """What the disk holds."""
+        return self.store.state if self.store is not None else self._disk
+
+    def _witness(self) -> Seen | None:
+        """The account, and what the file must know of it at least."""
+        return Seen(self.state, self.disk.commit) if self.loaded else None
 
     def _adopt(self, store: Store, salvaged: Salvaged | None) -> None:
         """Go on with a store that was just opened."""
@@ -75,24 +89,64 @@ class Switch:
             self.salvages += 1
             self._tell(Event("spool.salvaged", msgspec.structs.asdict(salvaged)))
         if not self.loaded:
-            if self.state == State() and not self.detached:
-                self.state = store.state
-            else:
-                self.joined = early.join(self.state, self.ring, store.state, self.detached)
-                self.state = self.joined.state
-            self.loaded = True
+            self._join(store, salvaged is not None)
         self._flush(store)
 
+    def _join(self, store: Store, salvaged: bool) -> None:
+        """Put what was collected before the disk came behind what is on it."""
+        found, known = unwritten.adopted(store.state, store.seen), self._known
+        if self.state == State() and not self.detached:
+            self.state = found.state
+        else:
+            if known is not None:  # the witness has ours by now
+                same = salvaged or known.disk.commit == store.state.commit
+                found = known if same else Found(store.state, store.state)
+            self.joined = early.join(self.state, self.ring.rows, found.state, self.detached)
+            self.ring.renumber(self.joined.rows)
+            self.state = self.joined.state
+        self.loaded = True
+        self._tell_lost(found.lost)
+
     def close(self) -> None:
-        """Write what memory still holds, if the disk lets us, and let go of the file."""
+        """Write what memory still holds, if the disk lets us, count it as lost if not, and let go of the file."""
         if self.trouble:
             with contextlib.suppress(*REFUSALS):
                 self._recover()
+        if self.trouble:
+            self._give_up_memory()
         self._close_store()
         self._place.release()
 
+    def _give_up_memory(self) -> None:
+        found = self._whole()
+        found = unwritten.give_up(found.state, found.disk)
+        found.state.commit += AHEAD
+        self._note(found)
+        self.state, self.ring = found.state, Ring()
+        self._tell_lost(found.lost)
+
+    def _tell_lost(self, items: int) -> None:
+        if items:
+            self._tell(Event("spool.memory_lost", {"items": items}))
+
+    def _whole(self) -> Found:
+        """The account as the next process should find it, and what of it the disk holds."""
+        if self.loaded:
+            return Found(self.disk, self.state)
+        if self._known is None:
+            return Found(State(), self.state)
+        known = self._known
+        joined = early.join(self.state, self.ring.rows, known.state, self.detached)
+        return Found(known.disk, joined.state)
+
+    def _note(self, found: Found) -> None:
+        """Leave an account that the disk does not take with the witness."""
+        if self.loaded or self._known is not None:
+            self._place.note(Seen(found.state, found.disk.commit), self.store)
+
     def _close_store(self) -> None:
         if self.store is not None:
+            self._disk = self.store.state
             with contextlib.suppress(sqlite3.Error):
                 self.store.close()
             self.store = None
@@ -119,7 +173,17 @@ class Switch:
             self.state = self.store.state
         except REFUSALS as error:
             self._keep(state, rows, checkpoints, rejected)
-            self.failed(error)
+            self._again(error)
+
+    def _again(self, error: Exception) -> None:
+        """A write failed: where the disk is full it may be full of what we can give up."""
+        if _full(error) and self.store is not None:
+            try:
+                self._flush(self.store)
+                return
+            except REFUSALS as again:
+                error = again
+        self.failed(error)
 
     def make_room(self, incoming: int) -> None:
         """Hold the limits of age, size and free space, so that `incoming` bytes fit."""
@@ -128,17 +192,29 @@ class Switch:
         try:
             self._hold_limits(self.store, incoming)
         except (OSError, sqlite3.Error) as error:
-            self.failed(error)
+            self._again(error)
 
     def _hold_limits(self, store: Store, incoming: int) -> None:
-        state = self.state.copy()
-        evicted = self.house.make_room(store, state, incoming)
+        for _ in range(ROUNDS):
+            if not self._evict(store, self.house.make_room, incoming):
+                break
+        self.house.tidy(store, incoming)
+
+    def _evict(self, store: Store, choose: Callable[[Store, State, int], Evicted], incoming: int) -> bool:
+        """Delete what is chosen; answers whether anything was. What is only in memory does not come onto the disk's
+        account with it.
+        """
+        state, whole = self.state.copy(), self.state is store.state
+        evicted = choose(store, state, incoming)
         if evicted.seq:
-            store.commit(state, evict=evicted.seq)
+            store.commit(state if whole else evicted.book(store.state.copy()), evict=evicted.seq)
             self._tell(Event("spool.evicted", {"items": evicted.lost}))
         if evicted.seq or state.jumps != self.state.jumps:
             self.state = state
-        self.house.tidy(store, incoming)
+            if not whole:
+                state.commit += AHEAD
+                self._note(Found(store.state, state))
+        return bool(evicted.seq)
 
     def _keep(
         self,
@@ -152,19 +228,36 @@ class Switch:
         self.ring.drop_done(state.done())
         for seq, total, batch in self.ring.overflow(self.house.limits.ring_bytes):
             state.give_up_between(batch.signal, total - batch.items, total, seq, "memory")
+        state.commit += AHEAD
         self.state = state
+        self._note(self._whole())
 
     def _flush(self, store: Store) -> None:
         """Write what memory holds; the disk is back when that works."""
         if self.ring or self.state is not store.state:
-            self._hold_limits(store, self.ring.bytes)
-            ring = self.ring
-            store.commit(self.state.copy(), ring.rows, rejected=ring.rejected, checkpoints=ring.checkpoints)
+            try:
+                self._hold_limits(store, self.ring.bytes)
+                self._write_ring(store)
+            except sqlite3.Error as error:
+                if not _full(error):
+                    raise
+                self._relieve(store)
+                self._write_ring(store)
             self.ring = Ring()
         self.state = store.state
         if self.trouble:
             self._tell(Event("spool.disk_back", {"directory": str(self._directory)}))
         self.trouble = ""
+
+    def _relieve(self, store: Store) -> None:
+        """The disk is full: give up the oldest on it until what memory holds can be written."""
+        while self._evict(store, self.house.relieve, self.ring.bytes):
+            pass
+        self.house.make_way(store, self.ring.bytes)
+
+    def _write_ring(self, store: Store) -> None:
+        ring = self.ring
+        store.commit(self.state.copy(), ring.rows, rejected=ring.rejected, checkpoints=ring.checkpoints)
 
     # -- when something fails -------------------------------------------------------------------------------------
 
@@ -189,6 +282,8 @@ class Switch:
         if not self.trouble:
             self._tell(Event("spool.disk_trouble", {"directory": str(self._directory), "error": text}))
         self.trouble = text
+        if not self.loaded and self._known is None:
+            self._known = self._place.known()
         self._retry_at = self._monotonic() + DISK_RETRY
 
     def try_disk(self) -> None:
@@ -218,7 +313,7 @@ class Switch:
 
     def _move(self, old: Store) -> None:
         """The file was removed or replaced under us; its content is still open."""
-        self._adopt(*self._place.move(old, self.house.limits, self.state))
+        self._adopt(*self._place.move(old, self.house.limits, Seen(self.state, old.state.commit)))
 
 
 def _full(error: Exception) -> bool:

@@ -17,6 +17,7 @@ import pytest
 
 from agent import spool as spools
 from agent.spool import AlreadyRunning, RejectedBatch, Spool
+from agent.spool.house import free_space
 from agent.spool.records import PAGE
 from tests.spools import METRICS, Opened, balanced, batch, drain, series_set, settle
 
@@ -134,6 +135,7 @@ async def test_a_disk_that_is_full_at_start_is_waited_for(small_disk):
 async def test_a_salvage_for_which_there_is_no_room_is_done_when_there_is(small_disk):
     state = small_disk / "state"
     async with Opened(state) as opened:
+        opened.free = free_space
         await start(opened)
         await write(opened, *range(1, 100))
     with (state / "spool.db").open("r+b") as file:
@@ -163,7 +165,8 @@ async def test_memory_is_bounded_while_the_disk_is_full_and_the_oldest_of_it_is_
         assert len(got) < 1190
         lost = (1199 - len(got)) * 200
         assert opened.entry("one").dropped == {"memory": lost}
-        assert opened.entry("two").pending == 1199 * 200
+        assert opened.entry("two").pending == 1199 * 200 - lost
+        assert opened.entry("two").dropped == {"memory": lost}
         ballast.unlink()
         opened.clocks.advance(RETRY)
         await write(opened, 2000)

@@ -9,8 +9,11 @@ import pytest
 from agent.spool import AlreadyRunning
 from agent.spool.offline import DamagedSpool, Offline, decoded_rejected, replay
 from agent.spool.salvage import asides
+from tests.agent.spool.test_disk_trouble import fill, small_disk
 from tests.agent.spool.test_spool import letter
 from tests.spools import METRICS, Opened, batch, drain, same, series_set, settle
+
+__all__ = ["small_disk"]
 
 SET = series_set(30)
 
@@ -58,6 +61,22 @@ async def test_a_damaged_spool_is_only_looked_at(tmp_path):
             spool.purge()
     assert (tmp_path / "spool.db").read_bytes() == before
     assert asides(tmp_path) == []
+
+
+async def test_a_spool_on_a_full_disk_is_looked_at_without_writing(small_disk):
+    place = await filled(small_disk / "state")
+    fill(small_disk)
+    with Offline(place) as spool:
+        assert "the disk refuses" in spool.fault
+        assert spool.stat().batches == 4
+        assert spool.stat().trouble == spool.fault
+        assert [one.seq for one in spool.list_batches()] == [1, 2, 3, 4]
+        assert same(spool.show(4), batch(SET, 4))
+        assert [entry.pending for entry in spool.entries()] == [90, 120]
+        assert len(spool.rejected()) == 1
+        assert spool.verify() == [spool.fault]
+        with pytest.raises(DamagedSpool, match="cannot be changed: the disk refuses"):
+            spool.purge()
 
 
 async def test_a_running_agent_is_not_disturbed(tmp_path):

@@ -7,13 +7,13 @@ import os
 import pytest
 
 from agent.ledger import State
-from agent.spool.witness import SLOT, Witness
+from agent.spool.witness import SLOT, Seen, Witness, at_rest
 
 
-def state(commit: int) -> State:
+def state(commit: int) -> Seen:
     one = State(commit=commit)
     one.attach("one", "metrics")
-    return one
+    return at_rest(one)
 
 
 def written(path, *commits: int) -> None:
@@ -85,6 +85,6 @@ def test_a_state_too_large_for_a_slot_is_left_out(tmp_path):
         large.attach(f"exporter {number}", "metrics")
     witness = Witness(tmp_path / "w")
     witness.write(state(8))
-    witness.write(large)
+    witness.write(at_rest(large))
     witness.close()
     assert witness.read() == state(8)
