@@ -199,7 +199,7 @@ class MetricBatch:
         collector: str,
         time_ms: int,
         series: SeriesSet,
-        values: list[Value | Stale],
+        values: Sequence[Value | Stale],
         extras: dict[int, Extra] | None = None,
     ) -> None:
         self.collector = collector

@@ -54,7 +54,7 @@ def same(one: MetricBatch, other: MetricBatch) -> bool:
     return (
         one.time_ms == other.time_ms
         and one.collector == other.collector
-        and one.values == other.values
+        and list(one.values) == list(other.values)
         and one.extras == other.extras
         and [(s.name, s.kind, s.help, s.unit, s.labels, s.start_ms) for s in one.series.series]
         == [(s.name, s.kind, s.help, s.unit, s.labels, s.start_ms) for s in other.series.series]

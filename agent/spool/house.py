@@ -38,7 +38,7 @@ class Limits(Struct, frozen=True):
     @property
     def log_pages(self) -> int:
         """Pages that the write-ahead log may take, as a share of the whole."""
-        return min(256, max(32, self.max_size // 16 // PAGE))
+        return min(128, max(32, self.max_size // 16 // PAGE))
 
     @property
     def rejected_bytes(self) -> int:

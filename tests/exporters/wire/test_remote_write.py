@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -94,7 +96,8 @@ def series_sets(draw: st.DrawFn) -> SeriesSet:
 def streams(draw: st.DrawFn, *, odd: bool = False) -> list[MetricBatch]:
     """Batches of two collectors with disjoint series, whose sets change now and then, in time order.
 
-    `odd` mixes in what only the slow path can take: short timestamps and samples with a time of their own.
+    `odd` mixes in what only the slow path can take: short timestamps and samples with a time of their own. Values that
+    are all numbers are an array at times, as they come from the spool.
     """
     sets = {
         collector: [
@@ -109,7 +112,10 @@ def streams(draw: st.DrawFn, *, odd: bool = False) -> list[MetricBatch]:
     for tick in range(draw(st.integers(1, 6))):
         collector = draw(st.sampled_from(["a", "b"]))
         one = draw(st.sampled_from(sets[collector]))
-        row = draw(st.lists(values, min_size=len(one), max_size=len(one)))
+        row: Sequence[Any] = draw(st.lists(values, min_size=len(one), max_size=len(one)))
+        if draw(st.booleans()):
+            with contextlib.suppress(TypeError, OverflowError):
+                row = array("d", row)
         time_ms = tick if odd and draw(st.booleans()) else T0 + tick * 15_000
         extras = {0: Extra(time_ms=T0 + tick, start_ms=T0 - 1)} if odd and len(one) and draw(st.booleans()) else None
         found.append(MetricBatch(collector, time_ms, one, row, extras))
