@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from struct import error as FormatError
 from struct import pack
 from typing import Any, NamedTuple
@@ -43,7 +44,11 @@ from agent.model import (
 REBASE = 5_000  # batches after which a set gets a new base: counters have gone far from the old one
 LEVEL = 1  # zstd: level 3 saves nothing here
 DOUBLE = 8  # bytes
+PIECE = 500  # series
 IDENTITY = "spool.identity"  # SeriesSet.cache: its Identity
+
+
+Pair = tuple[str, str]
 
 
 class Corrupt(ValueError):
@@ -107,19 +112,28 @@ def _identity(series: SeriesSet, doubles: bytes) -> Identity:
     """The identity of a set, remembered in it; its base are the values of the batch that needs a new one."""
     found: Identity | None = series.cache.get(IDENTITY)
     if found is None or found.batches >= REBASE:
-        plain = _to_json(_set_document(series)) + b"\n" + doubles
-        found = series.cache[IDENTITY] = Identity(_digest(plain), compress(plain), _number(doubles))
+        digest, frame = _hash(), zstd.Compressor(level=LEVEL)
+        for piece in (*_document(series.series), b"\n", doubles):
+            digest.update(piece)
+            frame.compress(piece)
+        found = series.cache[IDENTITY] = Identity(digest.digest(), bytes(frame.finish()), _number(doubles))
     found.batches += 1
     return found
 
 
-def _set_document(series: SeriesSet) -> dict[str, Any]:
+def _document(series: Sequence[Series]) -> Iterator[bytes]:
+    """A `_Set` as JSON, in pieces: whole, it would be the largest thing in memory."""
     families: dict[tuple[str, str, str, str], int] = {}
-    rows = []
-    for one in series.series:
-        at = families.setdefault((one.name, one.kind, one.help, one.unit), len(families))
-        rows.append((at, one.start_ms, [text for pair in one.labels for text in pair]))
-    return {"families": list(families), "series": rows}
+    for one in series:
+        families.setdefault((one.name, one.kind, one.help, one.unit), len(families))
+    yield b'{"families":' + _to_json(list(families)) + b',"series":['
+    for first in range(0, len(series), PIECE):
+        rows = [
+            (families[one.name, one.kind, one.help, one.unit], one.start_ms, list(chain.from_iterable(one.labels)))
+            for one in series[first : first + PIECE]
+        ]
+        yield (b"," if first else b"") + _to_json(rows)[1:-1]
+    yield b"]}"
 
 
 def decode_series(payload: bytes) -> SeriesSet:
@@ -128,23 +142,26 @@ def decode_series(payload: bytes) -> SeriesSet:
     text, _, doubles = plain.partition(b"\n")
     try:
         document = _SET.decode(text)
-        found = SeriesSet([_series(document, *row) for row in document.series])
+        pairs: dict[Pair, Pair] = {}
+        found = SeriesSet([_series(document, pairs, *row) for row in document.series])
     except (msgspec.MsgspecError, UnicodeError, RecursionError, IndexError, ValueError) as error:
         raise Corrupt(f"not a series set: {error}") from None
     if len(doubles) != DOUBLE * len(found):
         raise Corrupt(f"a series set of {len(found)} with a base of {len(doubles) / DOUBLE}")
-    found.cache[IDENTITY] = Identity(_digest(plain), payload, _number(doubles))
+    found.cache[IDENTITY] = Identity(_hash(plain).digest(), payload, _number(doubles))
     return found
 
 
-def _series(document: _Set, family: int, start_ms: int, texts: list[str]) -> Series:
+def _series(document: _Set, pairs: dict[Pair, Pair], family: int, start_ms: int, texts: list[str]) -> Series:
+    """A series; equal labels of several become one object by way of `pairs`."""
     if family < 0:
         raise IndexError(family)
-    return Series(*document.families[family], tuple(zip(texts[::2], texts[1::2], strict=True)), start_ms)
+    labels = zip(texts[::2], texts[1::2], strict=True)
+    return Series(*document.families[family], tuple([pairs.setdefault(pair, pair) for pair in labels]), start_ms)
 
 
-def _digest(plain: bytes) -> bytes:
-    return hashlib.blake2b(plain, digest_size=16).digest()
+def _hash(data: bytes = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(data, digest_size=16)
 
 
 # -- batches ------------------------------------------------------------------------------------------------------

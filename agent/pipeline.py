@@ -55,7 +55,6 @@ class Stamper:
         self.duplicates = self.overflowed = 0
         self._families: tuple[Family, ...] = ()
         self._labels: tuple[tuple[str, ...], ...] = ()
-        self._known: dict[Key, Series] = {}
         self._set = SeriesSet(())
         self._counters: list[int] = []
         self._previous: list[Value] = []
@@ -90,24 +89,31 @@ class Stamper:
     def vanish(self, time_ms: int) -> list[MetricBatch]:
         """Staleness markers for everything seen in the last round."""
         gone, self._set = self._set, SeriesSet(())
-        self._families, self._labels, self._known = (), (), {}
+        self._families, self._labels = (), ()
         self._counters, self._previous = [], []
         self.overflowed = 0
         return [_stale(self.collector, time_ms, gone.series)] if gone.series else []
+
+    def _known(self) -> dict[Key, Series]:
+        """The series of the last round. Made anew when wanted, which is seldom: kept, it would be a third of all that
+        is kept.
+        """
+        return dict(zip(zip(self._families, self._labels, strict=True), self._set.series, strict=True))
 
     def _unique(self, rows: list[Sample]) -> list[Sample]:
         """The samples without repeated series, and with those above the cap folded, a sum per name."""
         seen: dict[Key, Sample] = {}
         folded: dict[Family, float] = {}
         duplicates = 0
-        room = self.cap - sum((row.family, row.labels) in self._known for row in rows) if len(rows) > self.cap else 1
+        known = self._known() if len(rows) > self.cap else {}
+        room = self.cap - sum((row.family, row.labels) in known for row in rows) if len(rows) > self.cap else 1
         for row in rows:
             key = (row.family, row.labels)
             if key in seen:
                 duplicates += 1
-            elif key in self._known or room > 0:
+            elif key in known or room > 0:
                 seen[key] = row
-                room -= len(rows) > self.cap and key not in self._known
+                room -= len(rows) > self.cap and key not in known
             elif isinstance(row.value, int | float):
                 family = self._folding(row.family)
                 folded[family] = folded.get(family, 0.0) + row.value
@@ -126,13 +132,15 @@ class Stamper:
     def _reshape(
         self, time_ms: int, families: tuple[Family, ...], labels: tuple[tuple[str, ...], ...], since_ms: int
     ) -> list[MetricBatch]:
-        known: dict[Key, Series] = {}
+        before, known = self._known(), dict[Key, Series]()
         pairs: dict[Pair, Pair] = {}
-        for key in zip(families, labels, strict=True):
-            known[key] = self._known.get(key) or self._series(key, since_ms, pairs)
-        gone = [series for key, series in self._known.items() if key not in known]
-        last = dict(zip(self._known, self._previous, strict=True))
-        self._families, self._labels, self._known = families, labels, known
+        texts: dict[str, str] = {}
+        for family, values in zip(families, labels, strict=True):
+            key = family, tuple([texts.setdefault(text, text) for text in values])
+            known[key] = before.get(key) or self._series(key, since_ms, pairs)
+        gone = [series for key, series in before.items() if key not in known]
+        last = dict(zip(before, self._previous, strict=True))
+        self._families, self._labels = families, tuple([values for _, values in known])
         self._set = SeriesSet(tuple(known.values()))
         self._counters = [at for at, family in enumerate(families) if family.kind == "counter"]
         self._previous = [last.get(key, 0.0) for key in known]
@@ -159,11 +167,9 @@ class Stamper:
         if not fallen:
             return
         series = list(self._set.series)
-        keys = list(self._known)
         for at in fallen:
             old = series[at]
             series[at] = Series(old.name, old.kind, old.help, old.unit, old.labels, self._previous_ms)
-            self._known[keys[at]] = series[at]
         self._set = SeriesSet(series)
 
 

@@ -215,7 +215,7 @@ def test_an_explosion_of_labels_stays_bounded_over_rounds() -> None:
     for number in range(20):
         (batch, *_) = stamper.stamp(number, [DISK(1.0, f"{number}-{one}") for one in range(500)])
         assert len(batch) <= 51
-        assert len(stamper._known) <= 51
+        assert len(stamper._known()) <= 51
 
 
 def test_an_end_of_the_explosion_is_seen() -> None:

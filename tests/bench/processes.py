@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -114,10 +114,12 @@ class Bench:
     ) -> None:
         self._stack.close()
 
-    def start(self, name: str, command: Sequence[str], port: int, ready: str) -> Child:
+    def start(
+        self, name: str, command: Sequence[str], port: int, ready: str, env: Mapping[str, str] | None = None
+    ) -> Child:
         """Start a program and wait until `ready` is answered on its port."""
         log = self._stack.enter_context((self.folder / f"{name}-{port}.log").open("wb"))
-        process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, env=env)
         child = Child(process, port)
         self._stack.callback(child.stop)
         if ready:
@@ -168,13 +170,24 @@ class Bench:
         more: str = "[collectors.host]",
         ready: str = "/livez",
     ) -> Child:
-        """The real daemon, as a user starts it."""
+        """The real daemon, as its unit starts it."""
         port = free_port()
         file = self.folder / f"agent-{port}.toml"
         file.write_text(AGENT.format(port=port, state=state, interval=interval, victoria=victoria) + more)
         return self.start(
-            "nightjar", [str(Path(sys.executable).parent / "nightjar"), "run", "-c", str(file)], port, ready
+            "nightjar",
+            [str(Path(sys.executable).parent / "nightjar"), "run", "-c", str(file)],
+            port,
+            ready,
+            environment(),
         )
+
+
+def environment() -> dict[str, str]:
+    """The environment that the unit gives the agent."""
+    unit = (ROOT / "packaging" / "nightjar.service").read_text().splitlines()
+    pairs = [pair for line in unit if line.startswith("Environment=") for pair in line.partition("=")[2].split()]
+    return {**os.environ, **dict(pair.split("=", 1) for pair in pairs)}
 
 
 def peer(program: str) -> str:
