@@ -13,16 +13,15 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from agent import __version__, logs, verdicts
+from agent import __version__, logs, statusapi, verdicts
 from agent.core import Core
 from agent.exposition import CONTENT_TYPES, Exposition, negotiate
-from agent.spoolapi import spool_routes
+from agent.spoolapi import answer, spool_routes
+from agent.tls import tls_context
 from config import AgentOptions, Secret
 
 log = logs.get_logger("endpoints")
@@ -39,7 +38,7 @@ class Endpoints:
         self._served: AgentOptions | None = None
 
     async def start(self, options: AgentOptions, socket: Path) -> None:
-        """Listen. Raises OSError when the address cannot be had; the old one is then served again."""
+        """Listen. Raises OSError when address or certificates cannot be used; the old ones are then served again."""
         if self._admin is None:
             await self._start_admin(socket)
         old = self._served
@@ -113,7 +112,7 @@ class Endpoints:
     # -- answers --------------------------------------------------------------------------------------------------
 
     async def _index(self, request: web.Request) -> web.Response:
-        paths = ("/metrics", "/livez", "/readyz", "/api/status", "/api/health/system")
+        paths = ("/metrics", "/livez", "/readyz", "/api/status", *map("/api/health/{}".format, verdicts.SUBJECTS))
         links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in paths)
         return web.Response(
             text=f"<title>Nightjar</title><h1>Nightjar {__version__}</h1><ul>{links}</ul>", content_type="text/html"
@@ -128,22 +127,21 @@ class Endpoints:
         return web.Response(text="ok\n")
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        core = self._core
-        reasons = core.troubles()
+        reasons = self._core.troubles()
         return web.Response(text="\n".join(reasons or ["ok"]) + "\n", status=503 if reasons else 200)
 
     async def _health(self, request: web.Request) -> web.Response:
         subject = request.match_info["subject"]
         if subject not in verdicts.SUBJECTS:
-            return _json({"error": f"no such subject; there are {', '.join(verdicts.SUBJECTS)}"}, status=404)
-        return _json(verdicts.report(subject, self._core.runners, self._core.pipeline.latest, time.time()))
+            return answer({"error": f"no such subject; there are {', '.join(verdicts.SUBJECTS)}"}, status=404)
+        return answer(verdicts.report(subject, self._core, time.time()))
 
     async def _status(self, request: web.Request) -> web.Response:
-        return _json(await status(self._core))
+        return answer(await statusapi.status(self._core))
 
     async def _reload(self, request: web.Request) -> web.Response:
         faults = await self._reload_now()
-        return _json({"ok": not faults, "faults": faults.splitlines()}, status=422 if faults else 200)
+        return answer({"ok": not faults, "faults": faults.splitlines()}, status=422 if faults else 200)
 
 
 def _clear(socket: Path) -> None:
@@ -157,70 +155,6 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:
         return True  # it cannot be looked at: leave it alone
-
-
-async def status(core: Core) -> dict[str, Any]:
-    """What `nightjar status` prints."""
-    runners, deliveries, spool = core.runners, core.deliveries, core.spool
-    stat = await spool.stat()
-    return {
-        "version": __version__,
-        "started": core.started,
-        "uptime_seconds": round(time.time() - core.started, 1),
-        "instance": core.config.agent.instance,
-        "files": list(core.config.files),
-        "listen": core.config.agent.listen,
-        "ready": not (reasons := core.troubles()),
-        "reasons": reasons,
-        "collectors": [
-            {
-                "name": one.name,
-                "kind": one.kind,
-                "outcome": one.outcome,
-                "error": one.error,
-                "series": one.stamper.series,
-                "interval_seconds": one.interval,
-                "duration_seconds": round(one.duration, 6),
-                "last_success": one.last_ok_ms / 1000,
-                "missed_ticks": one.missed,
-                "rounds": dict(one.rounds),
-            }
-            for one in runners.values()
-        ],
-        "exporters": [
-            {
-                "name": one.name,
-                "error": one.error,
-                "failures_in_a_row": one.failures,
-                "last_success": one.last_ok,
-                "requests": dict(one.requests),
-            }
-            for one in deliveries.values()
-        ],
-        "ledger": [
-            {
-                "exporter": entry.exporter,
-                "configured": entry.exporter in deliveries,
-                "signal": entry.signal,
-                "accepted": entry.accepted,
-                "delivered": entry.delivered,
-                "pending": entry.pending,
-                "dropped": entry.dropped,
-                "rejected": entry.rejected,
-                "balanced": entry.balanced,
-            }
-            for entry in spool.entries()
-        ],
-        "spool": {
-            "path": stat.path,
-            "bytes": stat.bytes,
-            "max_bytes": int(core.config.spool.max_size),
-            "batches": stat.batches,
-            "oldest": stat.oldest_ms / 1000,
-            "salvages": stat.salvages,
-            "trouble": stat.trouble,
-        },
-    }
 
 
 def _guard(token: Secret) -> Middleware:
@@ -242,20 +176,13 @@ def _wish(options: AgentOptions) -> tuple[object, ...]:
 
 
 def _tls(options: AgentOptions) -> ssl.SSLContext | None:
-    if options.cert_file is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=options.client_ca_file)
-    context.load_cert_chain(options.cert_file, options.key_file)
-    if options.client_ca_file is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
+    try:
+        return tls_context(options)
+    except ValueError as error:
+        raise OSError("; ".join(map(str, error.args))) from error
 
 
 async def _runner(application: web.Application) -> web.AppRunner:
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     return runner
-
-
-def _json(document: object, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")

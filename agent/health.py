@@ -71,20 +71,20 @@ def unready(
             reasons.append(f"collector {runner.name}: {runner.outcome}: {runner.error}")
         elif runner.outcome is None:
             reasons.append(f"collector {runner.name}: has not had a round yet")
-    for delivery in deliveries:
-        reasons.extend(_exporter(spool, delivery, wall()))
+    now = wall()
+    reasons += [f"exporter {one.name}: {reason}" for one in deliveries if (reason := undelivered(spool, one, now))]
     return reasons
 
 
-def _exporter(spool: Spool, delivery: Delivery, now: float) -> list[str]:
+def undelivered(spool: Spool, delivery: Delivery, now: float) -> str:
+    """Why an exporter does not deliver; empty while it does, has nothing to do, or has not failed for long."""
     if delivery.auth_failed:
-        return [f"exporter {delivery.name}: refuses the credentials: {delivery.error}"]
+        return f"refuses the credentials: {delivery.error}"
     if delivery.refused:
-        return [f"exporter {delivery.name}: refuses all that it is sent: {delivery.refused}"]
-    if not any(spool.pending(delivery.name, signal) for signal in delivery.signals):
-        return []
-    if delivery.failures and not delivery.last_ok:
-        return [f"exporter {delivery.name}: nothing delivered yet: {delivery.error}"]
-    if delivery.failures and now - delivery.last_ok > BEHIND:
-        return [f"exporter {delivery.name}: nothing delivered for {now - delivery.last_ok:.0f} s: {delivery.error}"]
-    return []
+        return f"refuses all that it is sent: {delivery.refused}"
+    if not delivery.failures or not any(spool.pending(delivery.name, signal) for signal in delivery.signals):
+        return ""
+    if not delivery.last_ok:
+        return f"nothing delivered yet: {delivery.error}"
+    since = now - delivery.last_ok
+    return f"nothing delivered for {since:.0f} s: {delivery.error}" if since > BEHIND else ""

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from agent.spool.offline import Offline
 
 
-def entry(one: Entry, configured: bool | None = None) -> dict[str, Any]:
+def entry(one: Entry) -> dict[str, Any]:
     """A line of the ledger."""
-    shown: dict[str, Any] = msgspec.to_builtins(one)
-    return shown | {"balanced": one.balanced} | ({} if configured is None else {"configured": configured})
+    return {**msgspec.to_builtins(one), "balanced": one.balanced}
 
 
 def stat(found: SpoolStat, entries: Iterable[Entry]) -> dict[str, Any]:
@@ -109,38 +108,38 @@ class _Served:
         self._spool = spool
 
     async def stat(self, request: web.Request) -> web.Response:
-        return _json(stat(await self._spool.stat(), self._spool.entries()))
+        return answer(stat(await self._spool.stat(), self._spool.entries()))
 
     async def batches(self, request: web.Request) -> web.Response:
-        return _json(batches(await self._spool.list_batches(_number(request, "limit", 50))))
+        return answer(batches(await self._spool.list_batches(_number(request, "limit", 50))))
 
     async def show(self, request: web.Request) -> web.Response:
         try:
             found = await self._spool.show(int(request.match_info["number"][:18]))
         except Corrupt:
             found = None
-        return _json(batch(found) if found is not None else None)
+        return answer(batch(found) if found is not None else None)
 
     async def rejected(self, request: web.Request) -> web.Response:
-        return _json(rejected(await self._spool.rejected(), _number(request, "limit", 50)))
+        return answer(rejected(await self._spool.rejected(), _number(request, "limit", 50)))
 
     async def show_rejected(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"][:18])
         letter = next((one for one in await self._spool.rejected() if one.id == number), None)
         try:
-            return _json(batch(decoded_rejected(letter)) if letter is not None else None)
+            return answer(batch(decoded_rejected(letter)) if letter is not None else None)
         except Corrupt:
-            return _json(None)
+            return answer(None)
 
     async def verify(self, request: web.Request) -> web.Response:
-        return _json(await self._spool.verify())
+        return answer(await self._spool.verify())
 
     async def purge(self, request: web.Request) -> web.Response:
         exporter, before_ms = request.query.get("exporter", ""), _number(request, "before_ms", 0)
         letters = [one.id for one in await self._spool.rejected()] if _number(request, "rejected", 0) else []
         await self._spool.forget_rejected(letters)
         items = await self._spool.purge(exporter, before_ms) if exporter or before_ms else 0
-        return _json({"items": items, "rejected": len(letters)})
+        return answer({"items": items, "rejected": len(letters)})
 
 
 def _number(request: web.Request, name: str, default: int) -> int:
@@ -148,5 +147,6 @@ def _number(request: web.Request, name: str, default: int) -> int:
     return int(text[:18]) if text.isascii() and text.isdigit() else default
 
 
-def _json(document: object) -> web.Response:
-    return web.Response(body=orjson.dumps(document), content_type="application/json")
+def answer(document: object, status: int = 200) -> web.Response:
+    """A document as a response."""
+    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")

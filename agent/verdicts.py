@@ -1,12 +1,19 @@
-"""What `/api/health/*` answers: every collector's last outcome, and a few limits on the host, from the last round."""
+"""What `/api/health/*` answers, from the last round: every collector's outcome, a few limits on the host, and how the
+destinations take what they are sent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
+from agent.core import Core
+from agent.delivery import Delivery
+from agent.health import undelivered
 from agent.model import MetricBatch
 from agent.runner import Runner
+
+Values = dict[str, dict[tuple[tuple[str, str], ...], float]]  # by name and labels
 
 SUBJECTS: Final[dict[str, tuple[str, ...]]] = {
     "system": ("host", "nightjar"),
@@ -19,17 +26,17 @@ LOAD: Final = 4.0  # tasks waiting or running per processor, over five minutes
 ORDER: Final = {"ok": 0, "warning": 1, "critical": 2}
 
 
-def report(
-    subject: str, runners: Mapping[str, Runner], latest: Mapping[str, MetricBatch], now: float
-) -> dict[str, Any]:
+def report(subject: str, core: Core, now: float) -> dict[str, Any]:
     """Overall status, and one entry a check with value, threshold and age in seconds."""
     checks: list[dict[str, Any]] = []
-    for runner in runners.values():
+    for runner in core.runners.values():
         if runner.kind not in SUBJECTS[subject]:
             continue
         checks.append(_outcome(runner, now))
-        if runner.kind == "host" and (batch := latest.get(runner.name)) is not None:
-            checks.extend(check | {"age_seconds": round(now - batch.time_ms / 1000, 3)} for check in _host(batch))
+        if runner.kind == "host" and (batch := core.pipeline.latest.get(runner.name)) is not None:
+            checks.extend(check | {"age_seconds": _age(now, batch.time_ms / 1000)} for check in _host(batch))
+    if subject == "external":
+        checks.extend(_destination(one, undelivered(core.spool, one, now), now) for one in core.deliveries.values())
     worst = max((check["status"] for check in checks), key=ORDER.__getitem__, default="ok")
     return {"subject": subject, "status": worst, "checks": checks}
 
@@ -42,12 +49,29 @@ def _outcome(runner: Runner, now: float) -> dict[str, Any]:
         "value": runner.outcome,
         "threshold": "ok",
         "message": runner.error,
-        "age_seconds": round(now - runner.last_round_ms / 1000, 3) if runner.last_round_ms else None,
+        "age_seconds": _age(now, runner.last_round_ms / 1000),
     }
 
 
+def _destination(delivery: Delivery, reason: str, now: float) -> dict[str, Any]:
+    """An exporter's entry; its age is that of the last success."""
+    failing = delivery.failures > 0
+    return {
+        "check": f"exporter {delivery.name}",
+        "status": "critical" if reason else "warning" if failing else "ok",
+        "value": "error" if reason else "retrying" if failing else "ok",
+        "threshold": "ok",
+        "message": reason or delivery.error,
+        "age_seconds": _age(now, delivery.last_ok),
+    }
+
+
+def _age(now: float, since: float) -> float | None:
+    return round(now - since, 3) if since else None
+
+
 def _host(batch: MetricBatch) -> Iterator[dict[str, Any]]:
-    values: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    values: Values = {}
     for series, value in zip(batch.series.series, batch.values, strict=True):
         if isinstance(value, float):
             values.setdefault(series.name, {})[series.labels] = value
@@ -56,13 +80,13 @@ def _host(batch: MetricBatch) -> Iterator[dict[str, Any]]:
     yield from _space(values)
 
 
-def _memory(values: dict[str, dict[tuple[tuple[str, str], ...], float]]) -> Iterator[dict[str, Any]]:
+def _memory(values: Values) -> Iterator[dict[str, Any]]:
     total = sum(values.get("node_memory_MemTotal_bytes", {}).values())
     if total:
         yield _low("memory available", sum(values.get("node_memory_MemAvailable_bytes", {}).values()) / total, MEMORY)
 
 
-def _load(values: dict[str, dict[tuple[tuple[str, str], ...], float]]) -> Iterator[dict[str, Any]]:
+def _load(values: Values) -> Iterator[dict[str, Any]]:
     processors = sum(("mode", "idle") in labels for labels in values.get("node_cpu_seconds_total", {}))
     if processors and "node_load5" in values:
         load = sum(values["node_load5"].values()) / processors
@@ -70,7 +94,7 @@ def _load(values: dict[str, dict[tuple[tuple[str, str], ...], float]]) -> Iterat
         yield {"check": "load per processor", "status": status, "value": round(load, 3), "threshold": LOAD}
 
 
-def _space(values: dict[str, dict[tuple[tuple[str, str], ...], float]]) -> Iterator[dict[str, Any]]:
+def _space(values: Values) -> Iterator[dict[str, Any]]:
     sizes = values.get("node_filesystem_size_bytes", {})
     for labels, available in values.get("node_filesystem_avail_bytes", {}).items():
         if sizes.get(labels) and ("fstype", "tmpfs") not in labels:

@@ -6,9 +6,11 @@ and the Struct is built from the results. What msgspec's Meta constrains is held
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import msgspec
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import FieldInfo
 
@@ -22,12 +24,14 @@ from config.types import (
     TABLES,
     alternatives,
     container,
+    default_of,
     description,
     element,
     entries,
     fields,
     is_anything,
     is_struct,
+    stand_in,
     unannotated,
 )
 
@@ -37,11 +41,24 @@ _HINTED: Final = 200  # faults; a nearest word costs 0.1 ms, and a file may hold
 
 
 class Converter:
-    """Converts nodes; what is wrong lands in `faults`."""
+    """Converts nodes; what is wrong lands in `faults`.
 
-    def __init__(self, sources: Sources) -> None:
+    Not `whole` is a tree of which a part could not be read: then nothing is said of what is missing from it, nor of
+    what its options make together.
+    """
+
+    def __init__(self, sources: Sources, *, whole: bool = True) -> None:
         self.sources = sources
         self.faults: list[Fault] = []
+        self._quoted: list[int] = []  # those of the faults that are in a plugin's own words
+        self._whole = whole
+
+    def told(self) -> list[Fault]:
+        """Every fault. Plugins may repeat what they were given: only at the end it is known what of it is secret."""
+        for at in self._quoted:
+            fault = self.faults[at]
+            self.faults[at] = msgspec.structs.replace(fault, message=self.sources.scrubbed(fault.message))
+        return self.faults
 
     def fault(self, node: Node, path: str, message: str) -> None:
         """Report a fault at a node's place."""
@@ -72,8 +89,9 @@ class Converter:
             self.fault(node, path, unresolved)
             return INVALID
         for kind in alike:
-            trial = Converter(self.sources)
-            if (value := trial.convert(node, kind, path)) is not INVALID:
+            attempt = Converter(self.sources, whole=self._whole)
+            value = attempt.convert(node, kind, path)
+            if not attempt.faults:
                 return value
         expected = " or ".join(map(description, kinds))
         self.fault(node, path, self.sources.unexpected(node, expected, secret=Secret in kinds))
@@ -122,9 +140,8 @@ class Converter:
         before = len(self.faults)
         self.refuse_unknown(node, fields(kind), path)
         values = dict(preset) | self._fields(node, fields(kind), path)
-        if len(self.faults) > before:
-            return INVALID
-        return self._built(node, kind, values, path)
+        built = self._built(node, kind, values, path)
+        return INVALID if len(self.faults) > before else built
 
     def refuse_unknown(self, node: Node, known: Iterable[str], path: str) -> None:
         """A fault for every key that is not an option."""
@@ -137,16 +154,34 @@ class Converter:
         for key, field in known.items():
             if key in node.value:
                 values[field.name] = self.convert(node.value[key], field.type, key_path(path, key))
-            elif field.default is NODEFAULT and field.default_factory is NODEFAULT:
-                self.fault(node, key_path(path, key), f"is required: set it to {description(field.type)}")
+            elif default_of(field) is NODEFAULT:
+                values[field.name] = INVALID
+                if self._whole:
+                    self.fault(node, key_path(path, key), f"is required: set it to {description(field.type)}")
         return values
 
     def _built(self, node: Node, kind: type[Struct], values: Mapping[str, Any], path: str) -> Any:
+        """The Struct. Where fields are faulty, others stand in for them, so that its own check can judge the rest."""
+        faulty = [key for key, field in fields(kind).items() if values.get(field.name) is INVALID]
+        stand_ins = {fields(kind)[key].name: stand_in(fields(kind)[key]) for key in faulty}
+        if not self._whole or NODEFAULT in stand_ins.values():
+            return INVALID
+        return self.judged(node, kind, path, lambda: kind(**{**values, **stand_ins}), but=faulty)
+
+    def judged(
+        self, node: Node, kind: type[Struct], path: str, check: Callable[[], Any], but: Iterable[str] = ()
+    ) -> Any:
+        """What a check of a table gives, or INVALID; each of its ValueError's messages is a fault.
+
+        Messages that name an option among `but` are left out: those have their fault already.
+        """
         try:
-            return kind(**values)
+            return check()
         except ValueError as error:
             for message in _messages(error):
-                self._fault_by_message(node, kind, self.sources.scrubbed(message), path)
+                if not any(re.search(rf"\b{re.escape(key)}\b", message) for key in but):
+                    self._quoted.append(len(self.faults))
+                    self._fault_by_message(node, kind, message, path)
             return INVALID
 
     def _fault_by_message(self, node: Node, kind: type[Struct], message: str, path: str) -> None:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Mapping
 from typing import Any, Final
 
 import tomli
 
-from config.faults import Fault, Place
+from config.faults import Fault, Place, dotted
 from config.files import Unreadable, read_regular
-from config.positions import DEEPEST, Path, TooDeep, scan
+from config.positions import DEEPEST, Path, TooDeep, last_key, scan
 
 LARGEST: Final = 1 << 20  # bytes of one configuration file
 
-# tomli's words quote keys of the file, and a slipped quotation mark can make a key of a password.
-_PLAIN: Final = {
-    "Cannot declare": "this table is declared twice, or its name is taken by a value",
+# What tomli says of a key that cannot stand where it stands, after the key and its value.
+_MISPLACED: Final = {
+    "Cannot declare": "this table is complete as written and cannot be declared again",
     "Cannot mutate immutable namespace": "an inline table or array is complete as written and cannot be added to",
     "Cannot redefine namespace": "this table is complete as written and cannot be added to by a dotted key",
-    "Cannot overwrite a value": "this name is already taken",
-    "Duplicate inline table key": "this key is set twice in the table",
+    "Cannot overwrite a value": "its name, or part of it, is already taken by a value",
+    "Duplicate inline table key": "its name, or part of it, is already taken by a value",
+}
+# tomli's words quote the file, and a slipped quotation mark can bring a password into them.
+_PLAIN: Final = {
     "Found invalid character": "a control character; only tabs may stand in a string or a comment",
     "Illegal character": "a string ends on the line it begins, and holds no control characters",
     "Invalid value": "not a value; strings need quotation marks",
@@ -86,7 +90,11 @@ def _parsed(text: str, places: _Places) -> dict[str, Any]:
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        raise places.malformed(error.pos, _plain(error.msg)) from None
+        if message := _found(_MISPLACED, error.msg):
+            raise _misplaced(text[: error.pos], message, places) from None
+        raise places.malformed(
+            error.pos, _found(_PLAIN, error.msg) or f"{error.msg[:1].lower()}{error.msg[1:]}"
+        ) from None
     except ValueError:  # int() refuses more than 4300 digits
         found = _HUGE_NUMBER.search(text)
         raise places.malformed(found.start() if found else 0, "a number with too many digits") from None
@@ -94,11 +102,17 @@ def _parsed(text: str, places: _Places) -> dict[str, Any]:
         raise places.malformed(0, "nested too deep") from None
 
 
-def _plain(message: str) -> str:
-    for beginning, plain in _PLAIN.items():
-        if message.startswith(beginning):
-            return plain
-    return message[:1].lower() + message[1:]
+def _found(plain: Mapping[str, str], message: str) -> str:
+    return next((words for beginning, words in plain.items() if message.startswith(beginning)), "")
+
+
+def _misplaced(text: str, message: str, places: _Places) -> Malformed:
+    """The fault of the last key of a text: where it was set before, or why it cannot stand there."""
+    path, offset = last_key(text)
+    before = scan(text).get(path, offset)
+    if before < offset:
+        message = f"is written already at {places.at(before)}: it can stand only once"
+    return places.malformed(offset, message, dotted(part for part in path if isinstance(part, str)))
 
 
 def _tree(value: Any, path: Path, offsets: dict[Path, int], places: _Places) -> Node:
@@ -123,6 +137,5 @@ class _Places:
         line = bisect_right(self._starts, offset)
         return Place(self._file, line, offset - self._starts[line - 1] + 1)
 
-    def malformed(self, offset: int, message: str) -> Malformed:
-        place = self.at(offset)
-        return Malformed(Fault.at(place, "", message))
+    def malformed(self, offset: int, message: str, path: str = "") -> Malformed:
+        return Malformed(Fault.at(self.at(offset), path, message))

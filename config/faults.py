@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable
@@ -58,6 +59,11 @@ def key_path(parent: str, key: str) -> str:
     """`parent.key`, with the key quoted where TOML would ask for it, and never more than a line."""
     text = key if _BARE_KEY.fullmatch(key) else json.dumps(key[:64])
     return f"{parent}.{text}" if parent else text
+
+
+def dotted(path: Iterable[str]) -> str:
+    """The keys of a path as one `key_path`."""
+    return functools.reduce(key_path, path, "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from config import environment
 from config.convert import INVALID, Converter
@@ -18,9 +18,13 @@ from config.files import Unreadable, toml_files
 from config.merge import merge
 from config.options import AgentOptions, CollectorCommon, Config, ExporterCommon, Section, SpoolOptions
 from config.scalars import Sources
-from config.sections import OptionsTable, SectionReader
+from config.sections import OptionsTable, SectionReader, Trial
 
 CANDIDATES: Final = ("agent.toml", "/etc/nightjar/agent.toml")
+
+
+def untried(part: AgentOptions | SpoolOptions | Section) -> None:
+    """The trial of those who only want to read."""
 
 
 def find_file(explicit: str | None) -> str | None:
@@ -36,13 +40,15 @@ def load(
     collectors: OptionsTable,
     exporters: OptionsTable,
     environ: Mapping[str, str] | None = None,
+    trial: Trial = untried,
 ) -> Config:
     """Read a file and the `conf.d/*.toml` beside it; without a file: the defaults and the host collector.
 
     `collectors` and `exporters` give the Options of each kind when called; only those of configured kinds are called.
+    `trial` may try out each part whose options are sound, and refuse it with a ValueError.
     Raises ConfigError with every fault there is.
     """
-    config = _load(path, collectors, exporters, environ)
+    config = _load(path, collectors, exporters, environ, trial)
     if isinstance(config, Config):
         return config
     raise ConfigError(config)
@@ -71,54 +77,74 @@ def _load_text(
         root = parse_document(text.removeprefix("\ufeff").replace("\r\n", "\n"), file)
     except Malformed as malformed:
         return [malformed.fault]
-    return _Loading(root, collectors, exporters, environ).config([file])
+    return _Loading(Read(root, (file,)), collectors, exporters, environ, untried).config()
 
 
 def _load(
-    path: str | None, collectors: OptionsTable, exporters: OptionsTable, environ: Mapping[str, str] | None
+    path: str | None,
+    collectors: OptionsTable,
+    exporters: OptionsTable,
+    environ: Mapping[str, str] | None,
+    trial: Trial,
 ) -> Config | list[Fault]:
     environ = environment.process_environ() if environ is None else environ
     if path is None:
         host = {"host": Node({}, Place())} if "host" in collectors else {}
-        root = Node({"collectors": Node(host, Place())}, Place())
-        return _Loading(root, collectors, exporters, environ).config([])
-    root, files, faults = _read_all(path)
-    return faults or _Loading(root, collectors, exporters, environ).config(files)
+        read = Read(Node({"collectors": Node(host, Place())}, Place()))
+    else:
+        read = _read_all(path)
+    return _Loading(read, collectors, exporters, environ, trial).config()
 
 
-def _read_all(path: str) -> tuple[Node, list[str], list[Fault]]:
-    """The merged tree of all files, their names, and what is wrong with them as files."""
-    faults: list[Fault] = []
+class Read(NamedTuple):
+    """The tree of all files, their names, what was wrong with them as files, and whether all of them could be read."""
+
+    root: Node
+    files: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    whole: bool = True
+
+
+def _read_all(path: str) -> Read:
+    """A file and those in `conf.d`."""
+    root = Node({}, Place(path, 1, 1))
+    files, conflicts, unreadable = [path], [], []
     directory = os.path.join(os.path.dirname(path), "conf.d")
     try:
-        files = [path, *toml_files(directory)]
+        files += toml_files(directory)
     except Unreadable as reason:
-        return Node({}, Place(path, 1, 1)), [path], [Fault(directory, 0, 0, "", str(reason))]
-    root = Node({}, Place(path, 1, 1))
+        unreadable.append(Fault(directory, 0, 0, "", str(reason)))
     for file in files:
         try:
-            faults += merge(root, read_document(file))
+            conflicts += merge(root, read_document(file))
         except Malformed as malformed:
-            faults.append(malformed.fault)
-    return root, files, faults
+            unreadable.append(malformed.fault)
+    return Read(root, tuple(files), (*conflicts, *unreadable), whole=not unreadable)
 
 
 class _Loading:
-    """One conversion of a merged tree."""
+    """One conversion of what was read."""
 
     def __init__(
-        self, root: Node, collectors: OptionsTable, exporters: OptionsTable, environ: Mapping[str, str]
+        self,
+        read: Read,
+        collectors: OptionsTable,
+        exporters: OptionsTable,
+        environ: Mapping[str, str],
+        trial: Trial,
     ) -> None:
-        self._root = root
-        self._converter = Converter(Sources(environ))
+        self._root, self._files = read.root, read.files
+        self._converter = Converter(Sources(environ), whole=read.whole)
+        self._converter.faults += read.faults
         self._environ = environ
+        self._trial = trial
         self._plugins = {
-            "collectors": SectionReader("collector", CollectorCommon, collectors, self._converter),
-            "exporters": SectionReader("exporter", ExporterCommon, exporters, self._converter),
+            "collectors": SectionReader("collector", CollectorCommon, collectors, self._converter, trial),
+            "exporters": SectionReader("exporter", ExporterCommon, exporters, self._converter, trial),
         }
         self._places: dict[tuple[str, ...], Place] = {}
 
-    def config(self, files: list[str]) -> Config | list[Fault]:
+    def config(self) -> Config | list[Fault]:
         self._refuse_unknown_sections()
         here = {
             "instance": environment.host_name(),
@@ -128,13 +154,13 @@ class _Loading:
         spool = self._settings("spool", SpoolOptions, {})
         collectors, exporters = self._sections("collectors"), self._sections("exporters")
         if self._converter.faults:
-            return self._converter.faults
+            return self._converter.told()
         return Config(
             agent=agent,
             spool=spool,
             collectors=collectors,
             exporters=exporters,
-            files=tuple(files),
+            files=self._files,
             places=self._places,
         )
 
@@ -153,7 +179,10 @@ class _Loading:
             self._converter.fault(node, name, f"expected a table: [{name}]")
             return INVALID
         self._places |= flatten(node, (name,))
-        return self._converter.convert_struct(node, kind, name, here)
+        found = self._converter.convert_struct(node, kind, name, here)
+        if found is not INVALID:
+            self._converter.judged(node, kind, name, lambda: self._trial(found))
+        return found
 
     def _sections(self, name: str) -> tuple[Section, ...]:
         node = self._root.value.get(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from config.documents import Node
-from config.faults import Fault, key_path
+from config.faults import Fault, dotted
 
 PLURAL: Final = ("collectors", "exporters")  # their kinds may be a table or an array of tables, file by file
 
@@ -41,10 +41,7 @@ def _merge_values(into: Node, other: Node, path: tuple[str, ...]) -> list[Fault]
         return []
     if same(into, other):
         return []
-    dotted = ""
-    for key in path:
-        dotted = key_path(dotted, key)
-    return [Fault.at(other.place, dotted, f"is set already at {into.place}, to something else: keep one of them")]
+    return [Fault.at(other.place, dotted(path), f"is set already at {into.place}, to something else: keep one of them")]
 
 
 def _instances(node: Node) -> list[Node]:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 Path = tuple[str | int, ...]
+Key = tuple[Path, int]  # a key's path, and the offset of its last part
 
 DEEPEST: Final = 64  # levels of nesting; deeper is hostile, and costs the square of its depth to look at
 
@@ -55,11 +56,14 @@ class _Nonsense(Exception):
 
 
 class _Level(NamedTuple):
-    """An open array or inline table: its bracket, its path, and for an array the position of the next element."""
+    """An open array or inline table: its bracket, its path, the key whose value it is, and for an array the position
+    of the next element.
+    """
 
     bracket: str
     path: Path
-    position: int
+    key: Key
+    position: int = 0
 
 
 def scan(text: str) -> dict[Path, int]:
@@ -67,15 +71,25 @@ def scan(text: str) -> dict[Path, int]:
 
     A table's position is that of the last part of its header, or of the first key that implies it. Raises TooDeep.
     """
+    return _scanned(text).positions
+
+
+def last_key(text: str) -> Key:
+    """The key that a text says last, be it a header, or with its value: what a parser that stops there objects to."""
+    return _scanned(text).key
+
+
+def _scanned(text: str) -> _Scanner:
     scanner = _Scanner(text)
     with suppress(_Nonsense):
         scanner.document()
-    return scanner.positions
+    return scanner
 
 
 class _Scanner:
     def __init__(self, text: str) -> None:
         self.positions: dict[Path, int] = {}
+        self.key: Key = ((), 0)  # the last one that is said whole
         self._tokens = _tokens(text)
         self._token = _END
         self._table: Path = ()
@@ -105,7 +119,7 @@ class _Scanner:
             if self._is("["):
                 self._header()
             elif self._token.kind != "end":
-                self._pair(self._table, self._key())
+                self._pair(self._table, self._parts())
             if self._token.kind not in ("newline", "end"):
                 raise _Nonsense
 
@@ -114,7 +128,8 @@ class _Scanner:
         double = self._is("[")
         if double:
             self._next()
-        parts = self._key()
+        parts = self._parts()
+        self.key = self._table_key(parts), parts[-1].offset
         self._take("]")
         if double:
             self._take("]")
@@ -149,7 +164,7 @@ class _Scanner:
             raise TooDeep(offset)
         self.positions.setdefault(path, offset)
 
-    def _key(self) -> list[_Token]:
+    def _parts(self) -> list[_Token]:
         """The parts of a key, up to whatever follows it."""
         parts: list[_Token] = []
         while True:
@@ -170,25 +185,26 @@ class _Scanner:
             level = levels[-1]
             if self._is("]" if level.bracket == "[" else "}"):
                 self._next()
-                levels.pop()
+                self.key = levels.pop().key
                 self._end_of_element(levels)
             elif level.bracket == "[":
                 self._note((*level.path, level.position), self._token.offset)
                 self._value(levels, (*level.path, level.position))
             else:
-                levels = self._opened(levels, level.path, self._key())
+                levels = self._opened(levels, level.path, self._parts())
 
     def _opened(self, levels: list[_Level], table: Path, parts: list[_Token]) -> list[_Level]:
         """After a key: note it, then take the value or step into it."""
         path = (*self._resolved(table, parts[:-1]), parts[-1].text)
         self._note(path, parts[-1].offset)
+        self.key = path, parts[-1].offset
         self._take("=")
         self._value(levels, path)
         return levels
 
     def _value(self, levels: list[_Level], path: Path) -> None:
         if self._is("[") or self._is("{"):
-            levels.append(_Level(self._next().text, path, 0))
+            levels.append(_Level(self._next().text, path, self.key))
             return
         if self._token.kind not in ("word", "string"):
             raise _Nonsense

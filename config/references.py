@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from config import environment
 from config.files import Unreadable, read_regular
 
 LARGEST: Final = 64 << 10  # bytes of a referenced file: room for a bundle of keys
@@ -61,8 +62,8 @@ class Template:
         return value
 
     def _credential(self, name: str) -> str:
-        directory = self._environ.get("CREDENTIALS_DIRECTORY")
-        if not directory:
+        directory = environment.credentials_directory(self._environ)
+        if directory is None:
             raise Unresolved(
                 f"${{credential:{name}}}: $CREDENTIALS_DIRECTORY is not set: add LoadCredential={name}:/path/of/it "
                 "to the systemd unit"

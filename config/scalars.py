@@ -157,11 +157,11 @@ def _from_text(build: Any, value: Any) -> Any:
 
 
 def _refusal(node: Node, kind: Any, sources: Sources) -> str:
-    message = sources.unexpected(node, description(kind))
-    values = choices(kind)
-    if values is None or not isinstance(node.value, str) or has_references(node.value):
-        return message
-    return message + did_you_mean(node.value, [one for one in values if isinstance(one, str)])
+    """What is wrong with a value; of many choices only the one that was probably meant."""
+    names = [one for one in choices(kind) or () if isinstance(one, str)]
+    if isinstance(node.value, str) and not has_references(node.value) and (meant := did_you_mean(node.value, names)):
+        return f"no such choice{meant}"
+    return sources.unexpected(node, description(kind))
 
 
 def _reference_names(node: Node) -> str:

@@ -6,16 +6,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from config.convert import INVALID, Converter
 from config.documents import Node
 from config.faults import Place, key_path
 from config.merge import is_array_of_tables
-from config.options import NAME_PATTERN, CollectorCommon, ExporterCommon, Section
+from config.options import NAME_PATTERN, AgentOptions, CollectorCommon, ExporterCommon, Section, SpoolOptions
 from config.references import has_references
 
 OptionsTable = Mapping[str, Callable[[], type[Struct]]]
+Trial = Callable[[AgentOptions | SpoolOptions | Section], None]  # raises ValueError, as options' own checks do
 
 _NAME: Final = re.compile(NAME_PATTERN)
 
@@ -29,11 +31,13 @@ class SectionReader:
         common: type[CollectorCommon] | type[ExporterCommon],
         table: OptionsTable,
         converter: Converter,
+        trial: Trial,
     ) -> None:
         self._side = side
         self._common = common
         self._table = table
         self._converter = converter
+        self._trial = trial
         self._names: dict[str, Place] = {}
 
     def read(self, node: Node) -> list[tuple[Section, Node]]:
@@ -78,7 +82,9 @@ class SectionReader:
         values = self._converter.convert_struct(_part(node, own), options, path)
         if name is None or shared is INVALID or values is INVALID:
             return None
-        return Section(kind=kind, name=name, common=_completed(shared, values, own & common), options=values)
+        section = Section(kind=kind, name=name, common=_completed(shared, values, own & common), options=values)
+        self._converter.judged(node, options, path, lambda: self._trial(section))
+        return section
 
     def _name(self, kind: str, number: int, node: Node, path: str, written: Node | None) -> str | None:
         """The section's name: what is written, else its kind, with a number from the second on."""
@@ -107,6 +113,4 @@ def _part(node: Node, keys: set[str]) -> Node:
 
 def _completed(shared: Any, options: Struct, keys: set[str]) -> Any:
     """What a plugin declares among the common options counts for both."""
-    import msgspec
-
     return msgspec.structs.replace(shared, **{key: getattr(options, key) for key in keys}) if keys else shared

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from config.faults import Place, key_path
+from config.faults import Place, dotted, key_path
 from config.options import Config, Section
 from config.secret import MASK, Referenced, Secret
 from config.types import default_of, fields, toml_text
@@ -130,9 +130,7 @@ def _lines(found: list[Setting], path: tuple[str, ...]) -> Iterator[str]:
     for setting in found:
         if setting.path[: len(path)] != path:
             continue
-        key = ""
-        for part in setting.path[len(path) :]:
-            key = key_path(key, part)
+        key = dotted(setting.path[len(path) :])
         if setting.value is None:
             yield f"# {key} is not set"
         else:

@@ -47,6 +47,12 @@ def default_of(field: FieldInfo) -> Any:
     return field.default if field.default_factory is NODEFAULT else field.default_factory()
 
 
+def stand_in(field: FieldInfo) -> Any:
+    """A value for a field that has none: its default, or any text; NODEFAULT for what has neither."""
+    default = default_of(field)
+    return "-" if default is NODEFAULT and unannotated(field.type)[0] is str else default
+
+
 def is_anything(kind: Any) -> bool:
     """Whether any value will do."""
     return kind in _ANYTHING
@@ -115,7 +121,7 @@ def description(kind: Any) -> str:
         return told
     if len(members := alternatives(kind)) > 1:
         return " or ".join(map(description, members))
-    return _described(members[0])
+    return description(members[0]) if members[0] is not kind else _described(kind)
 
 
 def _described(kind: Any) -> str:

@@ -9,8 +9,6 @@ from typing import Any
 
 import orjson
 
-from config import Config
-
 SOCKET = "nightjar.sock"
 
 
@@ -32,9 +30,9 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(config: Config, path: str, method: str = "GET") -> Any:
-    """The agent's JSON answer; raises `NotRunning`."""
-    where = Path(config.agent.state_dir) / SOCKET
+def ask(state: Path, path: str, method: str = "GET") -> Any:
+    """The JSON answer of the agent that keeps its state there; raises `NotRunning`."""
+    where = state / SOCKET
     connection = _Connection(where)
     try:
         connection.request(method, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -21,8 +20,7 @@ def config() -> None:
 @options.config_option
 def check(file: str | None) -> None:
     """Say whether the configuration can be used, with every fault and its place. Exit 0, or 78."""
-    found = options.read(file)
-    _construct(found)
+    found = options.read(file, options.load_tried)
     console = options.console()
     files = ", ".join(found.files) or "no file: the defaults"
     console.print(f"[green]ok[/] {files}")
@@ -34,23 +32,10 @@ def check(file: str | None) -> None:
         "free",
         markup=False,
     )
-    _spool_line(found.agent.state_dir, console)
+    _spool_line(found.agent.state_dir)
 
 
-def _construct(found: options.Config) -> None:
-    """Build every plugin as the daemon would; constructors do no I/O but read certificates."""
-    from agent.assembly import Refused, build
-
-    try:
-        for section in found.collectors:
-            build(COLLECTORS, section)
-        for section in found.exporters:
-            build(EXPORTERS, section, timeout=float(section.common.timeout or 0.0))
-    except Refused as error:
-        options.refuse(error)
-
-
-def _spool_line(state_dir: str, console: object) -> None:
+def _spool_line(state_dir: str) -> None:
     """What already waits there, if it can be read beside a running agent."""
     file = Path(state_dir) / "spool.db"
     if file.exists() and os.access(file, os.R_OK):
@@ -59,16 +44,14 @@ def _spool_line(state_dir: str, console: object) -> None:
 
 @config.command(epilog="Example: nightjar config show --json")
 @options.config_option
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@options.json_option
 def show(file: str | None, as_json: bool) -> None:
     """Every option in force, with where it came from; secrets as ***."""
     from config import effective, to_toml
 
     found = options.read(file)
     if as_json:
-        import orjson
-
-        click.echo(orjson.dumps(effective(found), option=orjson.OPT_INDENT_2).decode())
+        options.emit(effective(found))
     else:
         click.echo(to_toml(found), nl=False)
 
@@ -87,11 +70,9 @@ def init(path: str, force: bool) -> None:
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as out:
             out.write(text)
     except FileExistsError:
-        click.echo(f"nightjar: {path} exists; --force overwrites it", err=True)
-        sys.exit(1)
+        options.fail(f"{path} exists; --force overwrites it")
     except OSError as error:
-        click.echo(f"nightjar: cannot write {path}: {error.strerror}", err=True)
-        sys.exit(1)
+        options.fail(f"cannot write {path}: {error.strerror}")
     click.echo(f"wrote {path}; look it through, then: nightjar config check -c {path}")
 
 
@@ -109,8 +90,6 @@ def example() -> str:
 @config.command(epilog="Example: nightjar config schema > agent.schema.json")
 def schema() -> None:
     """The JSON Schema of the configuration, for editors."""
-    import orjson
-
     from config import json_schema
 
-    click.echo(orjson.dumps(json_schema(COLLECTORS, EXPORTERS), option=orjson.OPT_INDENT_2).decode())
+    options.emit(json_schema(COLLECTORS, EXPORTERS))

@@ -1,20 +1,37 @@
-"""What several commands share: the `-c` option, loading with every fault shown, and how to print."""
+"""What several commands share: the options `-c`, `--state-dir` and `--json`, loading with every fault shown, and how to
+print.
+"""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
 from agent.cli import BAD_CONFIG
 from agent.plugins import COLLECTORS, EXPORTERS
-from config import Config, ConfigError, environment, find_file, load
-
-__all__ = ["Config", "ago", "config_option", "console", "read", "refuse", "size"]
+from config import (
+    AgentOptions,
+    Config,
+    ConfigError,
+    ExporterCommon,
+    Section,
+    SpoolOptions,
+    environment,
+    find_file,
+    load,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+WITHOUT = (
+    "nightjar: --state-dir DIR does without the configuration; "
+    f"DIR is where the agent keeps its state, such as {environment.VAR_STATE}"
+)
 
 
 def config_option(command: F) -> F:
@@ -28,22 +45,81 @@ def config_option(command: F) -> F:
     )(command)
 
 
-def read(file: str | None) -> Config:
-    """The configuration, or exit 78 with all its faults on standard error."""
+def state_option(command: Callable[..., None]) -> Callable[..., None]:
+    """`--state-dir DIR`, or else the one of `-c FILE`; the command gets it as `state`."""
+
+    @click.option("--state-dir", metavar="DIR", help="The agent's state directory; the configuration is not read then.")
+    @config_option
+    @functools.wraps(command)
+    def located(*, file: str | None, state_dir: str | None, **others: Any) -> None:
+        command(state=Path(state_dir or read(file, way_round=WITHOUT).agent.state_dir), **others)
+
+    return located
+
+
+def json_option(command: F) -> F:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="As JSON, with a stable shape.")(command)
+
+
+def load_plain(file: str | None) -> Config:
+    """The configuration; raises ConfigError with all its faults."""
+    return load(find_file(file), collectors=COLLECTORS, exporters=EXPORTERS)
+
+
+def load_tried(file: str | None) -> Config:
+    """The same for an agent that is to run: every part was tried out."""
+    return load(find_file(file), collectors=COLLECTORS, exporters=EXPORTERS, trial=_try_out)
+
+
+def read(file: str | None, loaded: Callable[[str | None], Config] = load_plain, way_round: str = "") -> Config:
+    """The configuration, or exit 78 with all its faults on standard error, and what can be done without it."""
     try:
-        return load(find_file(file), collectors=COLLECTORS, exporters=EXPORTERS)
+        return loaded(file)
     except ConfigError as error:
-        refuse(error)
+        refuse(error, way_round)
 
 
-def refuse(error: Exception) -> NoReturn:
-    """Show faults and exit 78."""
+def _try_out(part: AgentOptions | SpoolOptions | Section) -> None:
+    """Build a part as the daemon would; constructors do no I/O but read certificates. Raises ValueError."""
+    from agent.assembly import Refused, build
+    from agent.tls import tls_context
+
+    if isinstance(part, AgentOptions):
+        tls_context(part)
+    if not isinstance(part, Section):
+        return
+    try:
+        if isinstance(part.common, ExporterCommon):
+            build(EXPORTERS, part, timeout=float(part.common.timeout))
+        else:
+            build(COLLECTORS, part)
+    except Refused as refused:
+        raise ValueError(str(refused).removeprefix(f"{part.name}: ")) from refused
+
+
+def refuse(error: Exception, way_round: str = "") -> NoReturn:
+    """Show faults, and a way round them; exit 78."""
     color = sys.stderr.isatty() and not environment.no_color()
-    lines = str(error).splitlines()
-    for line in lines:
+    for line in str(error).splitlines():
         place, _, text = line.partition(": ")
         click.echo(f"{click.style(place, bold=True)}: {text}" if color and text else line, err=True)
+    if way_round:
+        click.echo(way_round, err=True)
     sys.exit(BAD_CONFIG)
+
+
+def fail(error: object) -> NoReturn:
+    """Say what went wrong; exit 1."""
+    click.echo(f"nightjar: {error}", err=True)
+    sys.exit(1)
+
+
+def emit(document: Any) -> None:
+    """JSON on standard output."""
+    import orjson
+
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
 def console(*, stderr: bool = False) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -13,13 +12,36 @@ from msgspec import NODEFAULT, Struct
 
 from agent.cli import options
 from agent.plugins import COLLECTORS, EXPORTERS, Plugins
+from config import CollectorCommon, ExporterCommon
+from config.faults import did_you_mean
+from config.show import plain
+from config.types import (
+    ARRAYS,
+    alternatives,
+    choices,
+    container,
+    default_of,
+    description,
+    element,
+    fields,
+    toml_text,
+    unannotated,
+)
 
 TABLES = {"collectors": COLLECTORS, "exporters": EXPORTERS}
 
 
+class Option(Struct, frozen=True):
+    """An option as it is shown: what it expects, and its default as TOML, "not set" or "required"."""
+
+    name: str
+    type: str
+    default: str
+
+
 @click.command(epilog="Example: nightjar plugins host")
 @click.argument("kind", required=False)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@options.json_option
 def plugins(kind: str | None, as_json: bool) -> None:
     """List every collector and exporter, or describe one KIND: options, metrics, an example."""
     if kind is None:
@@ -27,10 +49,8 @@ def plugins(kind: str | None, as_json: bool) -> None:
         return
     found = [(side, table) for side, table in TABLES.items() if kind in table]
     if not found:
-        near = get_close_matches(kind, [name for table in TABLES.values() for name in table], 1)
-        cure = f"; did you mean {near[0]}?" if near else "; `nightjar plugins` lists them"
-        click.echo(f"nightjar: there is no collector or exporter {kind!r}{cure}", err=True)
-        sys.exit(1)
+        hint = did_you_mean(kind, [name for table in TABLES.values() for name in table])
+        options.fail(f"there is no collector or exporter {kind!r}{hint or '; `nightjar plugins` lists them'}")
     for side, table in found:
         _describe(side, kind, table.plugin(kind), as_json)
 
@@ -38,10 +58,8 @@ def plugins(kind: str | None, as_json: bool) -> None:
 def _list(as_json: bool) -> None:
     rows = [(side, kind, *_first_line(table, kind)) for side, table in TABLES.items() for kind in table]
     if as_json:
-        import orjson
-
-        found = [{"group": side, "kind": kind, "about": about, "usable": usable} for side, kind, about, usable in rows]
-        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        keys = ("group", "kind", "about", "usable")
+        options.emit([dict(zip(keys, row, strict=True)) for row in rows])
         return
     from rich.table import Table
 
@@ -63,22 +81,24 @@ def _first_line(table: Plugins, kind: str) -> tuple[str, bool]:
 
 def _describe(side: str, kind: str, plugin: Any, as_json: bool) -> None:
     families = list(_families(plugin))
+    own, common = list(_options(plugin.Options)), list(_common_options(side, kind, plugin.Options))
     if as_json:
-        import orjson
-
-        document = {
-            "group": side,
-            "kind": kind,
-            "options": [dict(zip(("name", "type", "default"), row, strict=True)) for row in _options(plugin.Options)],
-            "metrics": [msgspec.structs.asdict(family) for family in families],
-        }
-        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        options.emit(
+            {
+                "group": side,
+                "kind": kind,
+                "options": [msgspec.structs.asdict(option) for option in own],
+                "common": [msgspec.structs.asdict(option) for option in common],
+                "metrics": [msgspec.structs.asdict(family) for family in families],
+            }
+        )
         return
     console = options.console()
-    console.print(f"[bold]{kind}[/]  {(sys.modules[plugin.__module__].__doc__ or '').strip()}\n")
-    console.print(_option_table(plugin.Options))
-    if families:
-        console.print(_family_table(families))
+    console.print(kind, style="bold", end="  ")
+    console.print(f"{(sys.modules[plugin.__module__].__doc__ or '').strip()}\n", markup=False, soft_wrap=True)
+    tables = [_option_table("option", own), _option_table(f"every {side.removesuffix('s')} takes", common)]
+    for table in [*tables, _family_table(families)] if families else tables:
+        console.print(table, "")
     console.print("example:\n", markup=False)
     console.print(_example(side, kind, plugin.Options), markup=False)
 
@@ -91,37 +111,38 @@ def _families(plugin: Any) -> Iterable[Any]:
         return ()
 
 
-def _options(struct: type[Struct]) -> Iterator[tuple[str, str, str]]:
-    """(name, type, default) of every option."""
-    from config.show import plain
-    from config.types import default_of, toml_text
-
-    for field in msgspec.structs.fields(struct):
+def _options(struct: type[Struct]) -> Iterator[Option]:
+    """Every option of a Struct."""
+    for key, field in fields(struct).items():
         default = default_of(field)
         shown = "required" if default is NODEFAULT else "not set" if default is None else toml_text(plain(default))
-        yield field.encode_name, _type_name(field.type), shown
+        yield Option(key, _expected(field.type), shown)
 
 
-def _type_name(kind: Any) -> str:
-    from typing import get_args, get_origin
-
-    inner = get_args(kind)
-    if get_origin(kind) is not None and str(get_origin(kind)).startswith("typing.Annotated"):
-        return _type_name(inner[0])
-    if inner and hasattr(kind, "__metadata__"):
-        return _type_name(inner[0])
-    if isinstance(kind, type) and not inner:
-        return kind.__name__.lower()
-    return str(kind).replace("typing.", "").replace("config.values.", "").replace("config.secret.", "")
+def _common_options(side: str, kind: str, own: type[Struct]) -> Iterator[Option]:
+    """What every section of a side takes beside a plugin's own options."""
+    everywhere = [Option("name", "a string", f'"{kind}"')]
+    everywhere += _options(CollectorCommon if side == "collectors" else ExporterCommon)
+    for option in everywhere:
+        if option.name not in own.__struct_encode_fields__:
+            inherited = option.default == "not set"
+            yield msgspec.structs.replace(option, default="that of [agent]") if inherited else option
 
 
-def _option_table(struct: type[Struct]) -> Any:
+def _expected(kind: Any) -> str:
+    """What an option expects; of an array also what may stand in it."""
+    first = alternatives(unannotated(kind)[0])[0]
+    names = choices(element(first)) if container(first) in ARRAYS else None
+    return description(kind) + (f" of {', '.join(map(toml_text, names))}" if names else "")
+
+
+def _option_table(heading: str, shown: Iterable[Option]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("option", "type", "default", box=None, pad_edge=False)
-    for name, kind, default in _options(struct):
-        table.add_row(name, Text(kind), Text(default))
+    table = Table(heading, "expects", "default", box=None, pad_edge=False)
+    for option in shown:
+        table.add_row(option.name, Text(option.type), Text(option.default))
     return table
 
 
@@ -142,7 +163,7 @@ def _example(side: str, kind: str, struct: type[Struct]) -> str:
     lines = example().splitlines()
     starts = [at for at, line in enumerate(lines) if line.lstrip("# [").startswith(f"{side}.{kind}]")]
     if not starts:
-        required = [f"{name} = ..." for name, _, default in _options(struct) if default == "required"]
+        required = [f"{option.name} = ..." for option in _options(struct) if option.default == "required"]
         return "\n".join([f"[{side}.{kind}]", *required])
     end = next((at for at in range(starts[0] + 1, len(lines)) if lines[at].lstrip("# ").startswith("[")), len(lines))
     while end > starts[0] and (not lines[end - 1].strip() or lines[end - 1].startswith("##")):

@@ -37,8 +37,7 @@ def replay(config: Config, target: str, path: Path | None, *, rejected: bool) ->
     except (AlreadyRunning, Refused) as error:
         options.refuse(error)
     except OSError as error:
-        click.echo(f"nightjar: {error}", err=True)
-        sys.exit(1)
+        options.fail(error)
     _report(done)
 
 

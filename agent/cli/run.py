@@ -24,7 +24,7 @@ def run(file: str | None, summary: bool | None) -> None:
     Without a file: host metrics every 15 seconds, served on http://127.0.0.1:9464/metrics.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the daemon listens: a reload asked for early must not end us
-    config = options.read(file)
+    config = options.read(file, options.load_tried)
     from agent import logs
 
     if summary is None:
@@ -66,10 +66,8 @@ async def _serve(config: Config, file: str | None, summary: bool) -> None:
     import asyncio
 
     from agent.daemon import Daemon
-    from agent.plugins import COLLECTORS, EXPORTERS
-    from config import find_file, load
 
-    daemon = Daemon(config, lambda: load(find_file(file), collectors=COLLECTORS, exporters=EXPORTERS))
+    daemon = Daemon(config, lambda: options.load_tried(file))
     if not summary:
         await daemon.run()
         _end_soon()

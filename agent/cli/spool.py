@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from agent.cli import options
 
@@ -26,52 +25,35 @@ def spool() -> None:
     """
 
 
-def json_option(command: Any) -> Any:
-    """`--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="As JSON, with a stable shape.")(command)
-
-
-def ask(file: str | None, path: str, offline: Callable[[Offline], Any], method: str = "GET") -> Any:
+def ask(state: Path, path: str, offline: Callable[[Offline], Any], method: str = "GET") -> Any:
     """The running agent's answer, or that of the files when none runs; ends the command when there is neither."""
     from agent.cli import admin
     from agent.spool.lock import AlreadyRunning
     from agent.spool.offline import DamagedSpool, Offline
 
-    config = options.read(file)
     try:
-        with Offline(Path(config.agent.state_dir)) as found:
+        with Offline(state) as found:
             return offline(found)
     except AlreadyRunning:
         pass
     except (OSError, DamagedSpool) as error:
-        fail(str(error))
+        options.fail(error)
     try:
-        return admin.ask(config, path, method)
+        return admin.ask(state, path, method)
     except admin.NotRunning as error:
-        fail(str(error))
-
-
-def fail(words: str) -> Any:
-    """End with a message."""
-    click.echo(f"nightjar: {words}", err=True)
-    sys.exit(1)
-
-
-def emit(document: Any) -> None:
-    """JSON on standard output."""
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        options.fail(error)
 
 
 @spool.command(epilog="Example: nightjar spool stat --json")
-@options.config_option
-@json_option
-def stat(file: str | None, as_json: bool) -> None:
+@options.state_option
+@options.json_option
+def stat(state: Path, as_json: bool) -> None:
     """Sizes, ages, and the ledger."""
     from agent import spoolapi
 
-    found = ask(file, "/api/spool/stat", lambda one: spoolapi.stat(one.stat(), one.entries()))
+    found = ask(state, "/api/spool/stat", lambda one: spoolapi.stat(one.stat(), one.entries()))
     if as_json:
-        emit(found)
+        options.emit(found)
         return
     from agent.cli.status import ledger_table
 
@@ -88,20 +70,20 @@ def stat(file: str | None, as_json: bool) -> None:
 
 
 @spool.command("list", epilog="Example: nightjar spool list --rejected")
-@options.config_option
-@json_option
+@options.state_option
+@options.json_option
 @click.option("--rejected", is_flag=True, help="What destinations refused for good, with their words.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="The oldest so many.")
-def list_(file: str | None, as_json: bool, rejected: bool, limit: int) -> None:
+def list_(state: Path, as_json: bool, rejected: bool, limit: int) -> None:
     """List the batches that wait, oldest first."""
     from agent import spoolapi
 
     if rejected:
-        found = ask(file, f"/api/spool/rejected?limit={limit}", lambda one: spoolapi.rejected(one.rejected(), limit))
+        found = ask(state, f"/api/spool/rejected?limit={limit}", lambda one: spoolapi.rejected(one.rejected(), limit))
     else:
-        found = ask(file, f"/api/spool/batches?limit={limit}", lambda one: spoolapi.batches(one.list_batches(limit)))
+        found = ask(state, f"/api/spool/batches?limit={limit}", lambda one: spoolapi.batches(one.list_batches(limit)))
     if as_json:
-        emit(found)
+        options.emit(found)
         return
     _print_rejected(found) if rejected else _print_batches(found)
 
@@ -134,25 +116,25 @@ def _time(ms: int) -> str:
 
 
 @spool.command(epilog="Example: nightjar spool show 17")
-@options.config_option
+@options.state_option
 @click.argument("number", type=int)
 @click.option("--rejected", is_flag=True, help="NUMBER is that of a dead letter.")
-def show(file: str | None, number: int, rejected: bool) -> None:
+def show(state: Path, number: int, rejected: bool) -> None:
     """Show a batch as JSON: time, names, labels, values."""
     from agent import spoolapi
 
     kind = "rejected" if rejected else "batches"
-    found = ask(file, f"/api/spool/{kind}/{number}", lambda one: spoolapi.show(one, number, rejected=rejected))
+    found = ask(state, f"/api/spool/{kind}/{number}", lambda one: spoolapi.show(one, number, rejected=rejected))
     if found is None:
-        fail(f"there is no {'dead letter' if rejected else 'batch'} {number}")
-    emit(found)
+        options.fail(f"there is no {'dead letter' if rejected else 'batch'} {number}")
+    options.emit(found)
 
 
 @spool.command(epilog="Example: nightjar spool verify")
-@options.config_option
-def verify(file: str | None) -> None:
+@options.state_option
+def verify(state: Path) -> None:
     """Check every page and checksum. Exit 0 when all is sound, 1 with the faults."""
-    faults = ask(file, "/api/spool/verify", lambda one: one.verify())
+    faults = ask(state, "/api/spool/verify", lambda one: one.verify())
     for fault in faults:
         click.echo(fault)
     if faults:
@@ -161,12 +143,12 @@ def verify(file: str | None) -> None:
 
 
 @spool.command(epilog="Example: nightjar spool purge --exporter remote_write --yes")
-@options.config_option
+@options.state_option
 @click.option("--exporter", default="", help="What waits for this exporter alone; also one no longer configured.")
 @click.option("--older-than", default="", metavar="AGE", help='What was stored longer ago, such as "24h".')
 @click.option("--rejected", is_flag=True, help="The dead letters.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def purge(file: str | None, exporter: str, older_than: str, rejected: bool, yes: bool) -> None:
+def purge(state: Path, exporter: str, older_than: str, rejected: bool, yes: bool) -> None:
     """Give up what waits; it is counted as dropped with the reason `purged`."""
     from agent import spoolapi
     from config import Duration
@@ -179,17 +161,17 @@ def purge(file: str | None, exporter: str, older_than: str, rejected: bool, yes:
         raise click.BadParameter(str(error), param_hint="--older-than") from error
     known = [
         one["exporter"]
-        for one in ask(file, "/api/spool/stat", lambda one: spoolapi.stat(one.stat(), one.entries()))["ledger"]
+        for one in ask(state, "/api/spool/stat", lambda one: spoolapi.stat(one.stat(), one.entries()))["ledger"]
     ]
     if exporter and exporter not in known:
-        fail(f"nothing in this spool is for an exporter {exporter!r}; there are: {', '.join(known) or 'none'}")
+        options.fail(f"nothing in this spool is for an exporter {exporter!r}; there are: {', '.join(known) or 'none'}")
     if not yes:
         click.confirm("This cannot be undone. Go on?", abort=True)
     from urllib.parse import urlencode
 
     wish = urlencode({"exporter": exporter, "before_ms": before, "rejected": int(rejected)})
     gone = ask(
-        file,
+        state,
         f"/api/spool/purge?{wish}",
         lambda one: spoolapi.purge(one, exporter, before, rejected=rejected),
         method="POST",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,22 +14,15 @@ from agent.cli.admin import NotRunning, ask
 
 
 @click.command(epilog="Example: nightjar status --json")
-@options.config_option
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with a stable shape.")
-def status(file: str | None, as_json: bool) -> None:
+@options.state_option
+@options.json_option
+def status(state: Path, as_json: bool) -> None:
     """Show what the running agent holds. Exit 0 when it is ready, 1 when it is not or does not run."""
-    config = options.read(file)
     try:
-        found = ask(config, "/api/status")
+        found = ask(state, "/api/status")
     except NotRunning as error:
-        click.echo(f"nightjar: {error}", err=True)
-        sys.exit(1)
-    if as_json:
-        import orjson
-
-        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
-    else:
-        _print(found)
+        options.fail(error)
+    (options.emit if as_json else _print)(found)
     sys.exit(0 if found["ready"] else 1)
 
 

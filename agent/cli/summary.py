@@ -85,10 +85,11 @@ def _exporters(daemon: Daemon) -> Table | Text:
 
 
 def _foot(daemon: Daemon) -> Text:
-    listen = daemon.core.config.agent.listen
-    if not listen:
+    agent = daemon.core.config.agent
+    if not agent.listen:
         return Text("endpoints are off; `nightjar status` still answers", style="dim")
-    base = f"http://{listen.rpartition(':')[0] or '127.0.0.1'}:{daemon.endpoints.port}"
+    scheme = "http" if agent.cert_file is None else "https"
+    base = f"{scheme}://{agent.listen.rpartition(':')[0] or '127.0.0.1'}:{daemon.endpoints.port}"
     return Text.assemble(
         ("look at ", "dim"), f"{base}/metrics", ("  ", ""), f"{base}/readyz", ("  stop with Ctrl-C", "dim")
     )

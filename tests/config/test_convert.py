@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from msgspec import Meta, Struct
@@ -21,6 +21,7 @@ class Bounded(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     words: Annotated[list[Annotated[str, Meta(max_length=3)]], Meta(min_length=1, max_length=2)] | str = "all"
     port: int | str = 0
     inner: Inner | None = None
+    color: Literal["red", "green"] = "red"
     several: bool = False
     group: frozenset[int] = frozenset()
 
@@ -55,6 +56,8 @@ def options(text: str) -> Any:
         ("port = 0x" + "f" * 5000, "2:1: collectors.x.port: expected a whole number or a string, got a number"),
         ("inner.some_key = 1", '2:7: collectors.x.inner.some_key: no such option; did you mean "some-key"?'),
         ('"é\\n" = 1', '2:1: collectors.x."\\u00e9\\n": no such option'),
+        ('color = "gren"', '2:1: collectors.x.color: no such choice; did you mean "green"?'),
+        ('color = "mauve"', '2:1: collectors.x.color: expected one of "red", "green", got another string'),
         ("several = true", "1:13: collectors.x: nothing fits: so it is"),
         ("wait = 1979-05-27", '2:1: collectors.x.wait: expected a duration such as "15s", got a date or time'),
     ],

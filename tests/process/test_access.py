@@ -70,6 +70,8 @@ def test_health_is_answered_by_subject(open_agent: str) -> None:
         "checks": [],
     }
     assert ask(f"{open_agent}/api/health/nonsense")[0] == 404
+    links = ask(f"{open_agent}/")[2]
+    assert all(f'"/api/health/{subject}"' in links for subject in ("system", "database", "external"))
 
 
 def test_a_token_is_asked_for_everywhere_but_on_livez(tmp_path: Path) -> None:
@@ -87,6 +89,19 @@ def test_a_token_is_asked_for_everywhere_but_on_livez(tmp_path: Path) -> None:
         )
         assert json.loads(status.stdout)["instance"]
         assert b"open-sesame" not in status.stdout
+
+
+def test_a_broken_file_on_disk_does_not_hide_a_healthy_agent(tmp_path: Path) -> None:
+    port = free_port()
+    with start(tmp_path, port) as process:
+        within(20, lambda: get(f"http://127.0.0.1:{port}/readyz")[0] == 200, f"readiness; {process.output}")
+        (tmp_path / "agent.toml").write_text("[agent\n")
+        asked = [NIGHTJAR, "status", "-c", str(tmp_path / "agent.toml")]
+        refused = subprocess.run(asked, capture_output=True, text=True, timeout=30)
+        assert refused.returncode == 78
+        assert "--state-dir DIR" in refused.stderr
+        answered = subprocess.run([*asked, "--state-dir", str(tmp_path / "state")], capture_output=True, timeout=30)
+        assert (answered.returncode, answered.stderr) == (0, b"")
 
 
 def certificates(folder: Path) -> None:
@@ -118,3 +133,15 @@ def test_client_certificates_are_asked_for(tmp_path: Path) -> None:
 
         within(20, lambda: answers(known), f"the agent answers; {process.output}")
         assert not answers(trusting)
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    certificates(tmp_path)
+    locked = ["openssl", "pkey", "-in", "one.key", "-out", "locked.key", "-aes256", "-passout", "pass:sesame"]
+    subprocess.run(locked, cwd=tmp_path, check=True, capture_output=True)
+    files = {"cert_file": str(tmp_path / "one.pem"), "key_file": str(tmp_path / "locked.key")}
+    with start(tmp_path, free_port(), **files) as process:
+        assert process.child.wait(20) == 78
+    place = f"{tmp_path}/agent.toml:7:1: agent.key_file: {tmp_path}/locked.key "
+    assert process.output.startswith(f"{place}holds an encrypted key"), process.output
+    assert "openssl pkey" in process.output

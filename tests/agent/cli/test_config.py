@@ -55,6 +55,47 @@ def test_check_refuses_a_plugin_whose_files_cannot_be_read(config: Path) -> None
     assert "Traceback" not in result.output
 
 
+def test_check_shows_at_once_what_options_say_and_what_files_hold(tmp_path: Path) -> None:
+    """Types, unknown options, checks of several options together, and certificates that only a start would read."""
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        f"""[agent]
+cert_file = "{tmp_path}/none.pem"
+[collectors.host]
+disable = ["processe"]
+mounts_include = "("
+[exporters.remote_write]
+url = "ftp://a/"
+urll = "http://a/"
+[exporters.file]
+keep = "no"
+"""
+    )
+    result = call("config", "check", "-c", str(path))
+    assert result.exit_code == 78
+    assert [line.removeprefix(f"{path}:").partition(" ")[0] for line in result.stderr.splitlines()] == [
+        "2:1:", "3:13:", "4:12:", "7:1:", "8:1:", "9:12:", "10:1:"
+    ], result.stderr  # fmt: skip
+
+
+def test_a_broken_plugin_is_refused_at_its_section(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, options: object, timeout: float) -> None:
+        raise ValueError("url: is one I do not like")
+
+    monkeypatch.setattr("exporters.remote_write.RemoteWrite.__init__", broken)
+    result = call("config", "check", "-c", str(config))
+    assert (result.exit_code, result.stderr) == (
+        78,
+        f"{config}:6:9: exporters.remote_write.url: is one I do not like\n",
+    )
+
+
+def test_a_choice_that_is_nearly_right_is_corrected_without_a_list_of_all(config: Path) -> None:
+    config.write_text(config.read_text().replace("[collectors.host]", '[collectors.host]\nenable = ["cpuu"]'))
+    fault = call("config", "check", "-c", str(config)).stderr
+    assert fault.endswith('collectors.host.enable[0]: no such choice; did you mean "cpu"?\n')
+
+
 def test_show_tells_where_each_option_comes_from_and_hides_secrets(config: Path) -> None:
     result = call("config", "show", "-c", str(config))
     assert f'url = "http://127.0.0.1:1/write"  # {config}:6' in result.stdout
@@ -92,7 +133,17 @@ def test_plugins_lists_and_describes() -> None:
     assert "node_load1" in call("plugins", "host").stdout
 
 
+def test_plugins_shows_what_all_of_a_side_take_apart_from_a_plugins_own_options() -> None:
+    own, common = call("plugins", "remote_write").stdout.split("every exporter takes")
+    assert "max_samples" in own
+    assert 'name                  a string                  "remote_write"' in common
+    assert 'timeout               a duration such as "15s"  "30s"' in common
+    document = json.loads(call("plugins", "host", "--json").stdout)
+    assert [option["name"] for option in document["common"]] == ["name", "interval", "timeout", "labels"]
+    assert document["common"][1]["default"] == "that of [agent]"
+
+
 def test_an_unknown_plugin_is_corrected() -> None:
     result = call("plugins", "hots")
     assert result.exit_code == 1
-    assert "did you mean host" in result.stderr
+    assert 'did you mean "host"?' in result.stderr

@@ -127,6 +127,28 @@ def test_an_unknown_exporter_is_named_with_those_there_are(config: str) -> None:
     assert "there are: file" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command", [("stat",), ("list",), ("show", "3"), ("verify",), ("purge", "--rejected", "--yes")]
+)
+def test_with_a_state_directory_the_configuration_is_not_read(
+    config: str, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    Path(config).write_text("= broken")
+    without = call(*command, "-c", config)
+    assert without.exit_code == 78
+    assert without.stderr.startswith(f"{config}:1:1: ")
+    assert "--state-dir DIR" in without.stderr
+    result = call(*command, "-c", config, "--state-dir", str(tmp_path / "state"))
+    assert result.exit_code == 0, result.output
+
+
+def test_replay_needs_the_configuration_and_promises_no_way_round_it(config: str) -> None:
+    Path(config).write_text("= broken")
+    result = call("replay", "--to", "file", "-c", config)
+    assert result.exit_code == 78
+    assert "--state-dir" not in result.stderr
+
+
 def test_without_a_spool_the_message_says_where_it_looked(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(f'[agent]\nstate_dir = "{tmp_path / "nothing"}"\n')

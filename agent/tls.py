@@ -1,0 +1,67 @@
+"""The TLS of the agent's endpoint, from PEM files."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+
+from config import AgentOptions
+from config.files import Unreadable, read_regular
+
+LARGEST = 4 << 20  # bytes of a PEM file; a bundle of all public authorities has 0.2 MiB
+
+
+def tls_context(options: AgentOptions) -> ssl.SSLContext | None:
+    """What the endpoint is served with; None for plain HTTP. Raises ValueError, as options' own checks do."""
+    if options.cert_file is None:
+        return None
+    if faults := list(_file_faults(options)):
+        raise ValueError(*faults)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _load_pair(context, options.cert_file, options.key_file)
+    if options.client_ca_file is not None:
+        _load_authority(context, options.client_ca_file)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:
+    held = f"cert_file: {cert_file}" if key_file is None else f"key_file: {key_file}"
+
+    def encrypted() -> str:  # without this callback OpenSSL would ask the terminal
+        raise ValueError(
+            f"{held} holds an encrypted key, and a service has nobody to ask for its passphrase: decrypt it, such as "
+            "with `openssl pkey -in KEY -out FILE`, and let the agent's user alone read the new file"
+        )
+
+    try:
+        context.load_cert_chain(cert_file, key_file, password=encrypted)
+    except ssl.SSLError as error:
+        if key_file is None:
+            raise ValueError(f"cert_file: {cert_file} lacks a sound private key in PEM; or set `key_file`") from error
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ValueError(f"key_file: {key_file} does not belong to the certificate in {cert_file}") from error
+        raise ValueError(f"cert_file: {cert_file} or {key_file} is damaged: {error}") from error
+
+
+def _load_authority(context: ssl.SSLContext, client_ca_file: str) -> None:
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_verify_locations(client_ca_file)
+    except ssl.SSLError as error:
+        raise ValueError(f"client_ca_file: {client_ca_file} is damaged: {error}") from error
+
+
+def _file_faults(options: AgentOptions) -> Iterator[str]:
+    """What is wrong with each file by itself; OpenSSL names none of them."""
+    for option, path, content in (
+        ("client_ca_file", options.client_ca_file, "CERTIFICATE"),
+        ("cert_file", options.cert_file, "CERTIFICATE"),
+        ("key_file", options.key_file, "PRIVATE KEY"),
+    ):
+        if path is None:
+            continue
+        try:
+            if f"{content}-----".encode() not in read_regular(path, LARGEST):
+                yield f"{option}: {path} holds no {content.lower()} in PEM"
+        except Unreadable as reason:
+            yield f"{option}: {path}: {reason}"

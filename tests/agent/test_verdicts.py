@@ -1,0 +1,65 @@
+"""What `/api/health/external` says of the destinations, on fakes and a given time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.health import BEHIND
+from agent.verdicts import report
+
+NOW = 10_000.0
+
+
+def external(pending: int = 1, **delivery: object) -> Any:
+    """The report of an agent with one exporter, for which something waits."""
+    working = {"name": "mine", "signals": ("metrics",), "failures": 0, "last_ok": NOW - 2.5}
+    spoken = {"error": "", "refused": "", "auth_failed": False}
+    core: Any = SimpleNamespace(
+        runners={},
+        deliveries={"mine": SimpleNamespace(**(working | spoken | delivery))},
+        spool=SimpleNamespace(pending=lambda exporter, signal: pending),
+    )
+    return report("external", core, NOW)
+
+
+def test_a_destination_that_takes_what_it_is_sent_is_ok() -> None:
+    check = {
+        "check": "exporter mine",
+        "status": "ok",
+        "value": "ok",
+        "threshold": "ok",
+        "message": "",
+        "age_seconds": 2.5,
+    }
+    assert external() == {"subject": "external", "status": "ok", "checks": [check]}
+
+
+@pytest.mark.parametrize(
+    ("delivery", "status", "value", "message"),
+    [
+        ({"failures": 2, "error": "refused"}, "warning", "retrying", "refused"),
+        ({"failures": 2, "error": "no", "last_ok": NOW - BEHIND - 1}, "critical", "error", "nothing delivered for 301"),
+        ({"failures": 2, "error": "no", "last_ok": 0.0}, "critical", "error", "nothing delivered yet: no"),
+        ({"failures": 1, "error": "401", "auth_failed": True}, "critical", "error", "refuses the credentials: 401"),
+        ({"refused": "400 no"}, "critical", "error", "refuses all that it is sent: 400 no"),
+    ],
+)
+def test_a_destination_that_fails_is_told_with_its_words(
+    delivery: dict[str, object], status: str, value: str, message: str
+) -> None:
+    found = external(**delivery)
+    (check,) = found["checks"]
+    assert (found["status"], check["status"], check["value"]) == (status, status, value)
+    assert check["message"].startswith(message)
+
+
+def test_a_destination_that_has_had_nothing_yet_has_no_age() -> None:
+    assert external(last_ok=0.0, pending=0)["checks"][0]["age_seconds"] is None
+
+
+def test_destinations_are_external_only() -> None:
+    core: Any = SimpleNamespace(runners={}, deliveries={"mine": None}, spool=None)
+    assert report("system", core, NOW)["checks"] == []
