@@ -84,6 +84,9 @@ class Assembly:
             await self._core.spool.retire(plan.sections)
         await self._replace_runners(runners, gone)
         self._built = plan.parts
+        for name, one in self.deliveries.items():
+            if name not in deliveries:
+                one.hurry()  # whoever reloads may have mended what it waits for
         return changes
 
     # -- collectors -----------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class Daemon:
     async def run(self) -> None:
         """From start to the end that a signal asks for. Raises `AlreadyRunning`, `Refused`, OSError at the start."""
         self._listen_to_signals()
-        await self.core.spool.open()
+        await self.notifier.patiently(self.core.spool.open(), "Starting: opening the spool")
         try:
             async with asyncio.TaskGroup() as group:
                 self.assembly.group = group

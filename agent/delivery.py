@@ -9,7 +9,8 @@ decided here, once for all destinations:
 * too large: halved and sent again;
 * rejected: bisected until the poison stands alone, which goes to the dead letters with the server's words. Series
   that were poison are sent apart for a while, also for the rest of the chunk they were found in, so that they do not
-  cost a bisection every round.
+  cost a bisection every round. A destination that never took anything and refuses an empty request, too, is not the
+  right one: the data waits, for a mistyped URL must not empty a spool.
 
 One request is under way at a time, so the order within a series is kept; the next chunk is read and encoded meanwhile.
 """
@@ -35,6 +36,7 @@ from agent.suspects import Suspects, halves
 
 REENCODE_MOST = 3  # an exporter that keeps changing its mind is retried like a failing one
 TELLING = 60.0  # seconds between log lines about refusals for one reason; the ledger counts each
+MISDIRECTED = 60.0  # seconds between attempts at a destination that cannot be the right one
 CLOSING = 2.0  # seconds an exporter gets to let go of its connections
 
 log = get_logger("delivery")
@@ -88,6 +90,7 @@ class Delivery:
         self.latency = Observations((0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400))
         self.progress = 0
         self.sending_since = 0.0  # monotonic; 0 when no request is under way
+        self._right = False  # the destination took something, if only an empty request
         self._suspects = Suspects(monotonic)
         self._told: dict[str, float] = {}  # by reason: when a refusal is worth a log line again
         self._most_items = exporter.max_items  # less, once the destination called a request too large
@@ -251,10 +254,26 @@ class Delivery:
                 await self._wait(attempt, Retry(str(change), kind="encoding"))
             except Retry as later:
                 await self._wait(attempt, later)
+            except Rejected as refused:
+                if await self._is_right():
+                    raise
+                words = f"{refused}; so it does an empty request, and it never took anything: see the option `url`"
+                await self._wait(attempt, Retry(words, kind="misdirected", after=MISDIRECTED))
             else:
                 self._worked()
                 return answer
             attempt += 1
+
+    async def _is_right(self) -> bool:
+        """Whether the destination is one that takes such requests at all; it is asked until it was once."""
+        if not self._right and (probe := getattr(self.exporter, "probe", None)):
+            with contextlib.suppress(Retry, TooLarge, Reencode):
+                try:
+                    await self._send(probe())
+                except Rejected:
+                    return False
+        self._right = True
+        return True
 
     def _encode(self, batches: Sequence[Batch]) -> Request:
         """The request; a batch that cannot be encoded is a rejected one, not the end of delivery."""
@@ -302,6 +321,7 @@ class Delivery:
         self.requests[kind.lower()] = self.requests.get(kind.lower(), 0) + 1
 
     def _worked(self) -> None:
+        self._right = True
         self.last_ok = self._wall()
         self._answered()
 

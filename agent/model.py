@@ -279,6 +279,7 @@ class Request(Struct, frozen=True):
     samples: int = 0
     histograms: int = 0
     exemplars: int = 0
+    note: object = None  # the exporter's own
 
 
 @runtime_checkable
@@ -295,7 +296,10 @@ class Collector(Protocol):
 
 
 class Exporter(Protocol):
-    """One destination. `encode` is pure; `send` tries once and answers `Delivered` or raises a verdict."""
+    """One destination. `encode` is pure; `send` tries once and answers `Delivered` or raises a verdict.
+
+    Optional: `probe()`, a request without any item, which a destination that is the right one takes.
+    """
 
     signals: frozenset[Signal]
     max_items: int  # most items one request should carry

@@ -6,9 +6,14 @@ ignored, as the protocol asks.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import Coroutine
+from typing import Any
+
+PATIENCE = 30.0  # seconds of more time asked for at once
 
 
 class Notifier:
@@ -47,6 +52,14 @@ class Notifier:
     def extend(self, seconds: float) -> None:
         """Ask for more time while starting or stopping."""
         self.send(EXTEND_TIMEOUT_USEC=int(seconds * 1_000_000))
+
+    async def patiently(self, work: Coroutine[Any, Any, None], status: str) -> None:
+        """Await a part of the start that may take longer than the manager waits."""
+        task = asyncio.create_task(work)
+        while not (await asyncio.wait({task}, timeout=PATIENCE / 2))[0]:
+            self.extend(PATIENCE)
+            self.status(status)
+        await task
 
     def watchdog(self) -> None:
         """All is well."""

@@ -228,6 +228,7 @@ class Pipeline:
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
         self._items = 0
+        self.lost = {"stalled": 0, "unstorable": 0}  # samples given up before they were accepted, by reason
         self.latest: dict[str, MetricBatch] = {}
 
     def submit(self, collector: str, batches: list[MetricBatch]) -> None:
@@ -249,6 +250,7 @@ class Pipeline:
         while self._items - lost > WAITING and len(self._waiting) > 1:
             lost += len(self._waiting.pop(0))
         self._items -= lost
+        self.lost["stalled"] += lost
         if lost:
             log.error("the spool does not take what is collected; the oldest is given up", samples=lost)
 
@@ -276,6 +278,7 @@ class Pipeline:
         try:
             encode(batch)
         except UNSTORABLE as error:
+            self.lost["unstorable"] += len(batch)
             log.warning(
                 "a collector made what cannot be stored; its round is left out",
                 collector=batch.collector,

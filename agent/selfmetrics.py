@@ -36,6 +36,7 @@ REQUESTS = counter("nightjar_exporter_requests_total", "Requests by class of ans
 RETRIES = counter("nightjar_exporter_retries_total", "Attempts that will be repeated.", "exporter")
 OLDEST = gauge("nightjar_exporter_oldest_pending_seconds", "Age of the oldest item that waits.", "exporter")
 LATENCY = histogram("nightjar_exporter_latency_seconds", "From the tick to the receiver's yes, by item.", "exporter")
+LOST = counter("nightjar_pipeline_lost_samples_total", "Samples given up before the spool had them.", "reason")
 SPOOL_BYTES = gauge("nightjar_spool_bytes", "Bytes of the spool's files.")
 SPOOL_BATCHES = gauge("nightjar_spool_batches", "Batches in the spool.")
 SPOOL_OLDEST = gauge("nightjar_spool_oldest_timestamp_seconds", "When the oldest batch was stored; 0: none.")
@@ -70,6 +71,7 @@ class SelfMetrics:
             *(sample for runner in core.runners.values() for sample in _runner(runner)),
             *_ledger(core.spool),
             *[sample for one in list(core.deliveries.values()) for sample in _delivery(one, await _oldest(one, core))],
+            *(LOST(float(count), reason) for reason, count in core.pipeline.lost.items()),
             SPOOL_BYTES(float(stat.bytes)),
             SPOOL_BATCHES(float(stat.batches)),
             SPOOL_OLDEST(stat.oldest_ms / 1000),

@@ -3,6 +3,7 @@
 With `protocol = "auto"` the first request is 2.0, and the destination's answer decides. Many receivers of 1.0 take a
 2.0 body for an empty 1.0 one and answer 200, so a success without the counts of what was written is no success: it
 means 1.0. A refusal (400) from a destination that never showed to know 2.0 is tried as 1.0 too before it is believed.
+From 1.0 the way back is a 415.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal, NoReturn
+from typing import Annotated, Final, Literal, NoReturn, cast
 
 import cramjam
 from msgspec import Meta, Struct
@@ -35,6 +36,7 @@ HEADERS: Final[Mapping[Protocol, Mapping[str, str]]] = {
         "X-Prometheus-Remote-Write-Version": "2.0.0",
     },
 }
+OTHER: Final[Mapping[Protocol, Protocol]] = {"1.0": "2.0", "2.0": "1.0"}
 VERSION_HEADER: Final = "X-Prometheus-Remote-Write-Version"
 WRITTEN: Final = (
     "X-Prometheus-Remote-Write-Samples-Written",
@@ -49,12 +51,12 @@ _MISCONFIGURED_SECONDS: Final = 60.0  # nobody mends a wrong URL in seconds; ask
 
 
 class Speech(Struct, frozen=True):
-    """How a request was spoken: the version, whether the older one may be tried instead, and whether the
+    """How a request was spoken: the version, whether the other one may be tried instead, and whether the
     destination has shown that it knows this one.
     """
 
     protocol: Protocol
-    may_fall_back: bool = False
+    may_change: bool = False
     proven: bool = False
 
 
@@ -103,12 +105,12 @@ def _taken(request: Request, speech: Speech, written: tuple[int, int, int] | Non
 
 
 def _maybe_unknown(speech: Speech, written: tuple[int, int, int] | None) -> bool:
-    return speech.protocol == "2.0" and speech.may_fall_back and not speech.proven and written is None
+    return speech.protocol == "2.0" and speech.may_change and not speech.proven and written is None
 
 
 def _not_understood(speech: Speech, said: str) -> NoReturn:
-    if speech.protocol == "2.0" and speech.may_fall_back:
-        raise Reencode(f"{said}; it seems to know remote write 1.0 only")
+    if speech.may_change:
+        raise Reencode(f"{said}; it seems to know remote write {OTHER[speech.protocol]} only")
     message = f"{said}; it does not take remote write {speech.protocol}: see the option `protocol`"
     raise Retry(message, kind="protocol", after=_MISCONFIGURED_SECONDS)
 
@@ -151,7 +153,7 @@ class RemoteWrite:
         self.max_items = options.max_samples
         self._http = HttpClient(options.url, options, timeout)
         self._tenant = {} if options.tenant is None else {"X-Scope-OrgID": options.tenant}
-        self._may_fall_back = options.protocol == "auto"
+        self._may_change = options.protocol == "auto"
         self._protocol: Protocol = "1.0" if options.protocol == "1.0" else "2.0"
         self._proven = False
         self._encoder_1 = RemoteWrite1()
@@ -165,19 +167,24 @@ class RemoteWrite:
 
     def encode(self, batches: Sequence[Batch]) -> Request:
         """A compressed request in the version spoken now."""
-        encoded = self._encode(batches)
+        if self._protocol == "2.0":
+            return self._request(self._encoder_2.encode(batches))
+        families = self._metadata.due(batches)
+        return self._request(self._encoder_1.encode(batches, families), [family.name for family in families])
+
+    def _request(self, encoded: Encoded, families: Sequence[str] = ()) -> Request:
         return Request(
             bytes(cramjam.snappy.compress_raw(encoded.body)),
             {**self._tenant, **HEADERS[self._protocol]},
             samples=encoded.samples,
             histograms=encoded.histograms,
             exemplars=encoded.exemplars,
+            note=families,
         )
 
-    def _encode(self, batches: Sequence[MetricBatch]) -> Encoded:
-        if self._protocol == "2.0":
-            return self._encoder_2.encode(batches)
-        return self._encoder_1.encode(batches, self._metadata.due(batches))
+    def probe(self) -> Request:
+        """A request without samples, which every receiver takes."""
+        return self.encode(())
 
     async def send(self, request: Request) -> Delivered:
         """Try once; raises `Retry`, `Rejected`, `TooLarge` or `Reencode`."""
@@ -198,13 +205,11 @@ class RemoteWrite:
         if spoken == "2.0" and written_counts(answer.headers) is not None:
             self._proven = True
         try:
-            delivered = verdict(
-                answer, request, Speech(spoken, self._may_fall_back, self._proven), where=self._http.where
-            )
+            delivered = verdict(answer, request, Speech(spoken, self._may_change, self._proven), where=self._http.where)
         except Reencode:
-            self._protocol = "1.0"
+            self._protocol = OTHER[spoken]
             raise
-        self._metadata.delivered()
+        self._metadata.told(request.note)
         return delivered
 
 
@@ -215,7 +220,6 @@ class _Metadata:
         self._clock = clock
         self._told: set[str] = set()
         self._since = clock()
-        self._under_way: set[str] = set()
 
     def due(self, batches: Iterable[MetricBatch]) -> list[Series]:
         """The families of the batches that were not told lately."""
@@ -225,11 +229,8 @@ class _Metadata:
         found: dict[str, Series] = {}
         for series in dict.fromkeys(batch.series for batch in batches):
             found.update(families(series))
-        due = [family for name, family in found.items() if name not in self._told]
-        self._under_way = {family.name for family in due}
-        return due
+        return [family for name, family in found.items() if name not in self._told]
 
-    def delivered(self) -> None:
-        """The last request arrived, and what it told with it."""
-        self._told |= self._under_way
-        self._under_way = set()
+    def told(self, names: object) -> None:
+        """A request arrived, and what it told with it."""
+        self._told.update(cast("Sequence[str]", names))

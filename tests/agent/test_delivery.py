@@ -602,3 +602,49 @@ async def test_a_settlement_that_fails_ends_the_delivery_loudly(spool: Spool, mo
     with pytest.raises(RuntimeError, match="a defect"):
         async with asyncio.timeout(10):
             await Delivery("mine", FakeExporter(), spool).run()
+
+
+# -- a destination that cannot be the right one ---------------------------------------------------------------------
+
+
+def refuse_all(found: list[Item]) -> None:
+    raise Rejected("unsupported path", reason="bad_request")
+
+
+async def test_a_destination_that_refuses_even_nothing_keeps_the_data_waiting(spool: Spool) -> None:
+    exporter = FakeExporter(refuse_all)
+    exporter.probe = lambda: exporter.encode(())  # type: ignore[attr-defined]
+    bench = Bench(spool, exporter)
+    await spool.append([batch(1, ["a", "b", "c"]), batch(2, ["a"])])
+    bench.start()
+    await until(lambda: bench.delivery.failures == 1)
+    assert "see the option `url`" in bench.delivery.error
+    assert (bench.entry.pending, bench.entry.rejected) == (4, {})
+    assert exporter.requests == [[("a", 1), ("b", 1), ("c", 1), ("a", 2)], []]
+    exporter.verdict = lambda found: None
+    bench.delivery.hurry()
+    async with asyncio.timeout(10):
+        await bench.delivery.drain()
+    assert bench.entry.delivered == 4
+    await bench.stop()
+
+
+async def test_a_destination_that_takes_nothing_at_least_is_believed(spool: Spool) -> None:
+    """It is the data then: asked once, and the poison goes its way."""
+    exporter = FakeExporter(lambda found: refuse_all(found) if found else None)
+    exporter.probe = lambda: exporter.encode(())  # type: ignore[attr-defined]
+    bench = Bench(spool, exporter)
+    assert (await bench.deliver(batch(1, ["a", "b"]), batch(2, ["a"]))).rejected == {"bad_request": 3}
+    assert exporter.requests.count([]) == 1
+    await bench.stop()
+
+
+async def test_a_destination_that_took_something_is_not_asked(spool: Spool) -> None:
+    exporter = FakeExporter()
+    exporter.probe = lambda: exporter.encode(())  # type: ignore[attr-defined]
+    bench = Bench(spool, exporter)
+    await bench.deliver(batch(1, ["a"]))
+    exporter.verdict = refuse_all
+    assert (await bench.deliver(batch(2, ["a"]))).rejected == {"bad_request": 1}
+    assert [] not in exporter.requests
+    await bench.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -44,6 +45,25 @@ def test_stopping_and_more_time_are_asked_for_in_microseconds(manager: socket.so
     notifier.extend(2.5)
     assert manager.recv(4096) == b"STOPPING=1\nSTATUS=bye"
     assert manager.recv(4096) == b"EXTEND_TIMEOUT_USEC=2500000"
+
+
+async def test_a_long_start_asks_for_more_time_until_it_is_done(
+    manager: socket.socket, notifier: Notifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.notify.PATIENCE", 0.1)
+    await notifier.patiently(asyncio.sleep(0.12), "salvaging")
+    assert [manager.recv(4096) for _ in range(4)] == [b"EXTEND_TIMEOUT_USEC=100000", b"STATUS=salvaging"] * 2
+    await notifier.patiently(asyncio.sleep(0), "at once")
+    notifier.watchdog()
+    assert manager.recv(4096) == b"WATCHDOG=1"
+
+
+async def test_a_start_that_fails_fails(notifier: Notifier) -> None:
+    async def refuse() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        await notifier.patiently(refuse(), "trying")
 
 
 def test_the_watchdog_is_one_word(manager: socket.socket, notifier: Notifier) -> None:

@@ -372,6 +372,7 @@ async def test_a_batch_that_cannot_be_stored_takes_no_other_with_it(spool: Spool
         await pipeline.flush()
     assert spool.pending("mine", "metrics") == 2
     assert [entry["event"] for entry in logs] == ["a collector made what cannot be stored; its round is left out"]
+    assert pipeline.lost == {"stalled": 0, "unstorable": 1}
 
 
 class Hanging:
@@ -401,3 +402,4 @@ async def test_memory_stays_bounded_while_a_commit_hangs(monkeypatch: pytest.Mon
     await hanging
     await pipeline.flush()
     assert [batch.time_ms for batch in spool.taken] == [0, *range(201, 301)]
+    assert pipeline.lost == {"stalled": 200, "unstorable": 0}

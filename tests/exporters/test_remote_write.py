@@ -50,6 +50,16 @@ async def test_a_receiver_that_knows_version_1_only_gets_it(
     assert receiver.headers["X-Prometheus-Remote-Write-Version"] == "0.1.0"
 
 
+async def test_a_receiver_that_lost_version_1_gets_version_2_again(receiver: Any, exporting: Any) -> None:
+    receiver.answers = [(415, {}, ""), (204, {}, ""), (415, {}, ""), (204, TAKEN, "")]
+    async with exporting(receiver.url) as exporter:
+        for protocol in ("1.0", "2.0"):
+            with pytest.raises(Reencode):
+                await exporter.send(exporter.encode([BATCH]))
+            assert exporter.protocol == protocol
+            assert await exporter.send(exporter.encode([BATCH])) == Delivered()
+
+
 async def test_a_refusal_of_both_versions_is_a_rejection(receiver: Any, exporting: Any) -> None:
     receiver.answers = [(400, {}, "bad data")]
     async with exporting(receiver.url) as exporter:
@@ -78,7 +88,9 @@ async def test_metadata_of_version_1_is_told_until_it_arrived_and_again_after_a_
     with pytest.raises(Retry):
         await exporter.send(exporter.encode([BATCH]))
     for batches in ([BATCH], [BATCH], [BATCH, other]):
-        await exporter.send(exporter.encode(batches))
+        request = exporter.encode(batches)
+        exporter.encode([other])  # the next request may be made before this one arrived
+        await exporter.send(request)
     now += 61
     await exporter.send(exporter.encode([BATCH]))
     await exporter.close()

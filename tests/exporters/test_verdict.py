@@ -13,9 +13,10 @@ from exporters.http_client import Answer, retry_after, words
 from exporters.remote_write import WRITTEN, Speech, verdict
 
 REQUEST = Request(b"", samples=10, histograms=2)
-OLD = Speech("1.0", may_fall_back=True)
-NEW = Speech("2.0", may_fall_back=True)
-PROVEN = Speech("2.0", may_fall_back=True, proven=True)
+OLD = Speech("1.0", may_change=True)
+ONLY_OLD = Speech("1.0")
+NEW = Speech("2.0", may_change=True)
+PROVEN = Speech("2.0", may_change=True, proven=True)
 ONLY_NEW = Speech("2.0")
 
 
@@ -54,14 +55,14 @@ def test_success_without_counts_keeps_the_data_where_version_2_is_demanded_or_wa
     assert (caught.value.kind, caught.value.after) == ("protocol", 60.0)
 
 
-@pytest.mark.parametrize("speech", [NEW, PROVEN])
-def test_415_falls_back(speech: Speech) -> None:
+@pytest.mark.parametrize("speech", [NEW, PROVEN, OLD])
+def test_415_asks_for_the_other_version(speech: Speech) -> None:
     with pytest.raises(Reencode):
         verdict(answer(415), REQUEST, speech)
 
 
-@pytest.mark.parametrize("speech", [OLD, ONLY_NEW])
-def test_415_keeps_the_data_where_there_is_nothing_to_fall_back_to(speech: Speech) -> None:
+@pytest.mark.parametrize("speech", [ONLY_OLD, ONLY_NEW])
+def test_415_keeps_the_data_where_no_other_version_may_be_tried(speech: Speech) -> None:
     with pytest.raises(Retry) as caught:
         verdict(answer(415), REQUEST, speech)
     assert caught.value.kind == "protocol"
