@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.delivery import Delivery
+from agent.model import MetricBatch, Series, SeriesSet
+from agent.spool import Spool
+from exporters.remote_write import RemoteWrite
 from tests.conftest import free_port
 from tests.daemon import NIGHTJAR, Process, get, query, within
 from tests.servers.conftest import Server
@@ -73,7 +81,7 @@ class Agent:
         """)
         self.process = Process([NIGHTJAR, "run", "-c", str(self.config)], folder / "agent.log")
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> dict[str, Any]:
         """What the agent says of itself."""
         return json.loads(get(f"http://127.0.0.1:{self.port}/api/status")[1])
 
@@ -148,3 +156,48 @@ def test_prometheus_3_is_spoken_to_in_remote_write_2(prometheus: Server, tmp_pat
         within(15, lambda: query(prometheus.base, "shop_open"), "samples arrive")
         (exporter,) = agent.status()["exporters"]
         assert set(exporter["requests"]) == {"ok"}
+
+
+def test_a_mistyped_path_empties_no_spool(victoria: Server, tmp_path: Path) -> None:
+    """VictoriaMetrics answers 400 to every path that it does not know."""
+    agent = Agent(tmp_path, victoria, "auto")
+    right = agent.config.read_text()
+    agent.config.write_text(right.replace("/api/v1/write", "/api/v1/wirte"))
+    with agent.process:
+        within(20, lambda: "see the option `url`" in agent.process.output, "the destination is told apart")
+        time.sleep(3)
+        status = agent.status()
+        assert "see the option `url`" in status["exporters"][0]["error"]
+        assert status["ledger"][0]["rejected"] == {}
+        assert status["ledger"][0]["pending"] == status["ledger"][0]["accepted"] > 1_000
+        agent.config.write_text(right)
+        agent.process.child.send_signal(signal.SIGHUP)
+        within(20, lambda: query(victoria.base, "count_over_time(shop_open[1m]) > 3"), "the backlog arrives")
+
+
+async def test_prometheus_3_keeps_what_is_good_and_the_rest_is_counted(prometheus: Server, tmp_path: Path) -> None:
+    """Out of order samples in the middle: a 400 with counts of what was written, round after round."""
+    late = Series("partial_late", "gauge", "", "", ())
+    good = SeriesSet([Series("partial_good", "gauge", "", "", ()), late])
+    now = int(time.time() * 1000)
+    spool = Spool(tmp_path)
+    await spool.open()
+    await spool.attach([("rw", "metrics")])
+    exporter = RemoteWrite(RemoteWrite.Options(url=prometheus.write, protocol="2.0", max_samples=4))
+    delivery = Delivery("rw", exporter, spool)
+    task = asyncio.create_task(delivery.run())
+    async with asyncio.timeout(30):
+        await spool.append([MetricBatch("c", now, SeriesSet([late]), [1.0])])
+        await delivery.drain()  # in one request with what is late, Prometheus counts that as written
+        for round_ in range(5):
+            await spool.append([MetricBatch("c", now - 40 + round_, good, [float(round_), 2.0])])
+        await delivery.drain()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await exporter.close()
+    (entry,) = spool.entries()
+    await spool.close()
+    assert entry.balanced
+    assert (entry.accepted, entry.pending, entry.delivered) == (11, 0, 6)
+    assert entry.rejected == {"bad_request": 5}
+    assert query(prometheus.base, "count_over_time(partial_good[1m])")[0]["value"][1] == "5"
