@@ -46,7 +46,6 @@ class Verdict(Struct):
     """What became of the items of a chunk so far."""
 
     delivered: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
     partial: dict[str, int] = field(default_factory=dict)
     rejected: list[RejectedBatch] = field(default_factory=list)
 
@@ -171,7 +170,6 @@ class Delivery:
                 chunk.seq,
                 chunk.total,
                 delivered=verdict.delivered,
-                dropped=verdict.dropped,
                 rejected=tuple(verdict.rejected),
                 partial=verdict.partial,
             )

@@ -19,10 +19,9 @@ DROPPED: dict[str, str] = {
     "age": "older than spool.max_age when the destination had not taken it",
     "size": "pushed out by newer data at spool.max_size",
     "space": "given up to keep spool.min_free of the disk free",
-    "memory": "pushed out of memory while the disk could not be written",
+    "memory": "in memory while the disk could not be written, and pushed out or there when the agent ended",
     "corrupt": "damaged on disk",
     "purged": "removed by `nightjar spool purge`",
-    "encode": "could not be encoded for the destination",
 }
 
 
@@ -89,7 +88,6 @@ class Account(Struct):
         items: int,
         *,
         delivered: int = 0,
-        dropped: dict[str, int] | None = None,
         rejected: dict[str, int] | None = None,
         gaps: Iterable[Gap] = (),
         reason: str = "corrupt",
@@ -108,7 +106,6 @@ class Account(Struct):
         start, left = self.items, items - self.items
         self.seq, self.items = seq, items
         left -= _book(self.rejected, rejected or {}, left)
-        left -= _book(self.dropped, dropped or {}, left)
         taken = min(delivered, left)
         self.delivered += taken
         left -= taken

@@ -211,9 +211,18 @@ def build_tls_context(options: ClientOptions) -> ssl.SSLContext:
     else:
         context = ssl.create_default_context(cafile=options.ca_file)
     if options.cert_file is not None:
-        # Without a callback OpenSSL would ask the terminal for the passphrase of an encrypted key.
-        context.load_cert_chain(options.cert_file, options.key_file, password=lambda: "")
+        _load_pair(context, options.cert_file, options.key_file)
     return context
+
+
+def _load_pair(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:
+    def encrypted() -> str:  # without this callback OpenSSL would ask the terminal
+        raise OSError(f"{key_file or cert_file} holds an encrypted key; decrypt it, such as with `openssl pkey`")
+
+    try:
+        context.load_cert_chain(cert_file, key_file, password=encrypted)
+    except ssl.SSLError as error:  # names neither file
+        raise OSError(f"{' or '.join(filter(None, (cert_file, key_file)))} cannot be used: {error}") from error
 
 
 def error_kind(error: aiohttp.ClientError | OSError) -> str:

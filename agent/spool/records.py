@@ -73,7 +73,6 @@ class Settlement(Struct, frozen=True):
     seq: int
     total: int
     delivered: int = 0
-    dropped: dict[str, int] = {}
     rejected: tuple[RejectedBatch, ...] = ()
     partial: dict[str, int] = {}  # items that the server counted as left out, without naming them
 

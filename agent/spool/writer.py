@@ -179,7 +179,6 @@ class Writer:
             settlement.seq,
             settlement.total,
             delivered=settlement.delivered,
-            dropped=settlement.dropped,
             rejected=refused,
         )
         if missing:

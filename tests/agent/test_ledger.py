@@ -65,11 +65,12 @@ def test_a_verdict_over_what_was_given_up_meanwhile_is_cut_to_what_was_left():
     assert entry.balanced
 
 
-def test_a_verdict_that_is_all_drops_is_cut_as_well():
+def test_a_verdict_that_is_all_refusals_is_cut_as_well():
     state = taken(100)
     state.give_up_to("metrics", 3, 30, "size")
-    state.settle("one", "metrics", 5, 50, dropped={"encode": 50})
-    assert state.entry("one", "metrics").dropped == {"size": 30, "encode": 20}
+    state.settle("one", "metrics", 5, 50, rejected={"bad": 50})
+    entry = state.entry("one", "metrics")
+    assert (entry.dropped, entry.rejected) == ({"size": 30}, {"bad": 20})
     assert balanced(state)
 
 
@@ -147,14 +148,14 @@ def test_looking_at_a_signal_never_seen_changes_nothing():
 
 
 def test_every_reason_is_explained():
-    assert {"age", "size", "space", "memory", "corrupt", "purged", "encode"} == set(DROPPED)
+    assert {"age", "size", "space", "memory", "corrupt", "purged"} == set(DROPPED)
 
 
 amounts = st.integers(0, 150)
 moves = st.lists(
     st.one_of(
         st.tuples(st.just("accept"), st.integers(0, 20)),
-        st.tuples(st.just("settle"), st.sampled_from("ab"), amounts, amounts, amounts, amounts),
+        st.tuples(st.just("settle"), st.sampled_from("ab"), amounts, amounts, amounts),
         st.tuples(st.just("evict"), amounts),
         st.tuples(st.just("gap"), amounts, amounts),
     ),
@@ -173,17 +174,9 @@ def test_the_account_balances_whatever_happens(steps):
             case ("accept", items):
                 head = state.accept("metrics", items)
                 batches.append((head.seq, head.items))
-            case ("settle", name, at, delivered, dropped, rejected):
+            case ("settle", name, at, delivered, rejected):
                 seq, items = batches[at % len(batches)]
-                state.settle(
-                    name,
-                    "metrics",
-                    seq,
-                    items,
-                    delivered=delivered,
-                    dropped={"encode": dropped},
-                    rejected={"bad": rejected},
-                )
+                state.settle(name, "metrics", seq, items, delivered=delivered, rejected={"bad": rejected})
             case ("evict", at):
                 state.give_up_to("metrics", *batches[at % len(batches)], "size")
             case ("gap", at, width):

@@ -139,3 +139,18 @@ async def test_a_request_goes_through_the_proxy(exporting: Any, raw_server: Any)
     assert (plain.value.kind, tunnel.value.kind) == ("4xx", "proxy")
     assert "pr0xypass" not in f"{plain.value}{tunnel.value}"
     assert first == b""
+
+
+async def test_a_key_that_cannot_be_used_is_named_with_its_file(
+    certificates: Path, serving: Any, exporting: Any, tmp_path: Path
+) -> None:
+    encrypted, foreign = tmp_path / "encrypted.key", certificates / "ca.key"
+    openssl("ec", "-in", f"{certificates}/client.key", "-out", f"{encrypted}", "-aes256", "-passout", "pass:secret")
+    pair = {"ca_file": f"{certificates}/ca.pem", "cert_file": f"{certificates}/client.pem"}
+    for key, fault in ((encrypted, "holds an encrypted key; decrypt it"), (foreign, "cannot be used: .*MISMATCH")):
+        async with (
+            serving(server_tls(certificates, client_needed=True)) as receiver,
+            exporting(receiver.url, **pair, key_file=str(key)) as exporter,
+        ):
+            with pytest.raises(Retry, match=f"{key}.*{fault}"):
+                await exporter.send(exporter.encode([BATCH]))
