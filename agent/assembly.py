@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from agent.core import Core
 from agent.delivery import Delivery
-from agent.model import Collector
+from agent.fanout import FanOut
+from agent.model import Collector, Prober
 from agent.pipeline import Stamper
 from agent.plugins import COLLECTORS, EXPORTERS, Plugins
 from agent.runner import Runner
@@ -96,17 +97,18 @@ class Assembly:
         return Runner(
             name,
             part.section.kind if part.section else OWN,
-            self._collector(part.section),
+            self._collector(part),
             Stamper(name, context),
             interval=part.interval,
             timeout=part.timeout,
             submit=self._core.pipeline.submit,
         )
 
-    def _collector(self, section: Section | None) -> Collector:
-        if section is None:
+    def _collector(self, part: Part) -> Collector:
+        if part.section is None:
             return SelfMetrics(self._core)
-        return build(COLLECTORS, section)  # type: ignore[no-any-return]  # by protocol
+        found = build(COLLECTORS, part.section)
+        return FanOut(found, part.timeout) if isinstance(found, Prober) else found
 
     async def _replace_runners(self, new: dict[str, Runner], gone: list[str]) -> None:
         old = [self.runners[name] for name in (*gone, *new) if name in self.runners]
@@ -164,8 +166,10 @@ def build(plugins: Plugins, section: Section, **more: Any) -> Any:
 
 def _part(section: Section, config: Config) -> Part:
     assert isinstance(section.common, CollectorCommon)  # noqa: S101  # by construction of Config
-    job = getattr(COLLECTORS.plugin(section.kind), "job", section.kind)
-    layers = (section.common.labels, config.agent.labels, {"instance": config.agent.instance, "job": job})
+    plugin = COLLECTORS.plugin(section.kind)
+    host = "agent" if getattr(plugin, "remote", False) else "instance"
+    own = {host: config.agent.instance, "job": getattr(plugin, "job", section.kind)}
+    layers = (section.common.labels, config.agent.labels, own)
     interval = float(section.common.interval or config.agent.interval)
     timeout = float(section.common.timeout or config.agent.timeout)
     return Part(section, interval, min(timeout, interval), _frozen(layers))

@@ -287,11 +287,34 @@ class Collector(Protocol):
     """One kind of observation. `collect` does the I/O of one round and nothing else; the runner owns time,
     deadline, retry and logging. Raise `NoData` where there is nothing to see.
 
-    Optional: `counters_since` (Unix seconds when this collector's counters began; 0: unknown), `close()`.
+    Optional: `counters_since` (Unix seconds when this collector's counters began; 0: unknown), `close()`. Of the class:
+    `job` (the label; the kind if not given), `remote` (true where the series are of something else than this host: they
+    bring an `instance` of their own, and the host's goes to the label `agent`).
     """
 
     async def collect(self) -> Iterable[Sample]:
         """One round."""
+        ...
+
+
+@runtime_checkable
+class Prober(Protocol):
+    """A collector of many targets, one probe each a round; `agent.fanout` owns their time and deadline."""
+
+    async def targets(self) -> Sequence[str]:
+        """What is to be probed in this round."""
+        ...
+
+    async def probe(self, target: str) -> Iterable[Sample]:
+        """The I/O of one probe; what is wrong with the target is a sample, not an exception."""
+        ...
+
+    def late(self, target: str, seconds: float) -> Iterable[Sample]:
+        """What a probe that was cut off after so long amounts to."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
         ...
 
 
