@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from struct import error as StructError
 from typing import ClassVar, NamedTuple
 
+from agent.asker import Asker
 from agent.model import Family, NoData, Sample, gauge
 
-from .asker import Asker
 from .kernel import STAT
 from .machine import Machine
 from .options import Options

@@ -1,7 +1,7 @@
 """File systems: space, inodes and state of each mount.
 
 A mount that does not answer in time is reported as `node_filesystem_device_error` 1, and the others go on: see
-`asker.py`.
+`agent.asker`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from agent.asker import Asker
 from agent.model import Sample, gauge
 
-from .asker import Asker
 from .machine import Filter, Machine
 
 TIMEOUT = 2.0  # seconds for all mounts of a round together

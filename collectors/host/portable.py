@@ -9,9 +9,9 @@ from typing import Any
 
 import psutil
 
+from agent.asker import Asker
 from agent.model import Family, Sample, counter, gauge
 
-from .asker import Asker
 from .cpu import SECONDS
 from .disks import FIELDS
 from .filesystem import TIMEOUT, Mount, Usage, measure, usage

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from collectors.host.asker import Asker
+from agent.asker import Asker
 
 
 class Questioned:
