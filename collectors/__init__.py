@@ -2,4 +2,5 @@
 
 BUILTIN: dict[str, str] = {
     "host": "collectors.host:Host",
+    "http": "collectors.probes.http:Http",
 }

@@ -30,7 +30,8 @@ def example_defaults(text: str) -> tuple[str, frozenset[int]]:
 def default_faults(text: str, *, collectors: OptionsTable, exporters: OptionsTable) -> list[str]:
     """A sentence for each option that the example shows at another value than its default.
 
-    Required options have no default and are passed over. Raises ConfigError when the text does not load.
+    Options that are required, or not set by default, have none and are shown with a value of the example's. Raises
+    ConfigError when the text does not load.
     """
     uncommented, shown = example_defaults(text)
     config = loads(uncommented, collectors=collectors, exporters=exporters, file="agent.toml.example")
@@ -43,7 +44,7 @@ def default_faults(text: str, *, collectors: OptionsTable, exporters: OptionsTab
 
 
 def _differs(setting: Setting) -> bool:
-    if setting.default is NODEFAULT or setting.path in _HERE:
+    if setting.default in (NODEFAULT, None) or setting.path in _HERE:
         return False
     return bool(plain(setting.value) != plain(setting.default))
 

@@ -1,0 +1,213 @@
+"""A connection as a probe makes it: name, address, TLS, each timed, and every way to fail with a class of its own.
+
+The certificate is read even where it does not verify: the handshake is tried with verification, which alone decides the
+verdict; when that fails, a second connection without it, and with every old version and cipher allowed, only looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import socket
+import ssl
+import time
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from agent.asker import Asker
+from collectors.probes.certificates import Certificate, NoCertificate, parse_certificate
+
+Reason = Literal[
+    "resolve", "refused", "unreachable", "connect", "timeout", "tls", "certificate", "reset", "protocol", "proxy",
+    "redirect", "too_large", "status", "version", "header", "body", "config",
+]  # fmt: skip
+REASONS: Final[dict[Reason, str]] = {
+    "resolve": "the name has no address",
+    "refused": "nobody listens on the port",
+    "unreachable": "no route to the host or network",
+    "connect": "the connection failed in another way",
+    "timeout": "no end within the collector's time limit",
+    "tls": "the TLS handshake failed",
+    "certificate": "the certificate does not verify",
+    "reset": "the connection broke off",
+    "protocol": "the answer is not what the protocol says",
+    "proxy": "the proxy refused",
+    "redirect": "too many redirects, or one to nowhere",
+    "too_large": "the body is larger than its limit",
+    "status": "the status is not an expected one",
+    "version": "the protocol's version is not an expected one",
+    "header": "a header is not as expected",
+    "body": "the body is not as expected",
+    "config": "a file of the configuration cannot be used",
+}
+_UNREACHABLE: Final = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
+_LIMIT: Final = 64 << 10  # bytes that a connection buffers
+_DER: Final = 2  # of `_ssl.Certificate.public_bytes`
+
+Family = Literal["any", "ip4", "ip6"]
+_FAMILIES: Final = {"any": socket.AF_UNSPEC, "ip4": socket.AF_INET, "ip6": socket.AF_INET6}
+Address = tuple[int, str]  # family, text
+
+
+class Failed(Exception):
+    """A probe did not succeed: a reason of `REASONS`, and words for people that hold no secret."""
+
+    def __init__(self, reason: Reason, words: str = "") -> None:
+        super().__init__(words or REASONS[reason])
+        self.reason = reason
+
+
+class Peer(Struct, frozen=True):
+    """The other end of a TLS handshake: the chain as it was presented, leaf first, and as it was verified."""
+
+    version: str
+    cipher: str
+    presented: tuple[Certificate, ...]
+    verified: tuple[Certificate, ...] = ()
+    fault: str = ""  # why it does not verify, in OpenSSL's words
+
+    @property
+    def earliest_expiry(self) -> float:
+        """When the first of the presented certificates expires, Unix seconds; 0 when there is none."""
+        return min((one.not_after for one in self.presented), default=0.0)
+
+    @property
+    def verified_expiry(self) -> float:
+        """When the verified chain stops to be one; 0 when it is none."""
+        return min((one.not_after for one in self.verified), default=0.0)
+
+
+class Link:
+    """An open connection with what it took to make it, in seconds."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address) -> None:
+        self.reader, self.writer, self.address = reader, writer, address
+        self.resolve = self.connect = self.tls = 0.0
+        self.peer: Peer | None = None
+
+    async def secure(self, context: ssl.SSLContext, name: str) -> None:
+        """The TLS handshake; raises `Failed`, for a certificate that does not verify with reason `certificate`."""
+        started = time.perf_counter()
+        try:
+            await self.writer.start_tls(context, server_hostname=name or None)
+        except ssl.SSLCertVerificationError as error:
+            raise Failed("certificate", error.verify_message) from None
+        except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
+            raise Failed("tls", words(error)) from None
+        finally:
+            self.tls += time.perf_counter() - started
+        self.peer = _peer(self.writer.get_extra_info("ssl_object"))
+
+    def close(self) -> None:
+        """Drop it: a probe says no goodbye that could hang."""
+        self.writer.transport.abort()
+
+
+class Resolver:
+    """Names to addresses, by what the system is set up to ask; a name that hangs holds up no other."""
+
+    def __init__(self) -> None:
+        self._asker: Asker[list[Address] | str] = Asker(_look_up)
+
+    async def resolve(self, host: str, family: Family, within: float) -> list[Address]:
+        """The addresses of a name, as the system orders them; raises `Failed`."""
+        if (literal := _literal(host)) is not None:
+            return [literal]
+        found = (await self._asker.ask([host], within)).get(host, "no answer in time")
+        if isinstance(found, str):
+            raise Failed("resolve", found)
+        wanted = [one for one in found if _FAMILIES[family] in (socket.AF_UNSPEC, one[0])]
+        if not wanted:
+            raise Failed("resolve", f"the name has no address of {family}")
+        return wanted
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._asker.close()
+
+
+async def open_link(resolver: Resolver, host: str, port: int, family: Family = "any", within: float = 60.0) -> Link:
+    """A TCP connection to the first address that takes one; raises `Failed`."""
+    started = time.perf_counter()
+    addresses = await resolver.resolve(host, family, within)
+    resolved = time.perf_counter()
+    failure = Failed("connect")
+    for address in addresses[:4]:
+        try:
+            reader, writer = await asyncio.open_connection(address[1], port, limit=_LIMIT, family=address[0])
+        except OSError as error:
+            failure = Failed(_reason(error), words(error))
+            continue
+        link = Link(reader, writer, address)
+        link.resolve, link.connect = resolved - started, time.perf_counter() - resolved
+        return link
+    raise failure
+
+
+def looking_context() -> ssl.SSLContext:
+    """A context that verifies nothing and allows every version and cipher: to look, never to trust."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+def words(error: Exception) -> str:
+    """What an error says, without addresses and numbers that change."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return errno.errorcode.get(error.errno, type(error).__name__)
+    return type(error).__name__
+
+
+def _reason(error: OSError) -> Reason:
+    if error.errno == errno.ECONNREFUSED:
+        return "refused"
+    if error.errno in _UNREACHABLE:
+        return "unreachable"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "reset"
+    return "timeout" if isinstance(error, TimeoutError) else "connect"
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        version = ipaddress.ip_address(host.partition("%")[0]).version
+    except ValueError:
+        return None
+    return (socket.AF_INET if version == 4 else socket.AF_INET6), host
+
+
+def _look_up(host: str) -> list[Address] | str:
+    """In a thread: the addresses, or why there are none."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return str(getattr(error, "strerror", None) or type(error).__name__)
+    return list(dict.fromkeys((int(family), str(address[0])) for family, *_, address in found))
+
+
+def _peer(secured: Any) -> Peer:
+    cipher = (secured.cipher() or ("",))[0]
+    verified = _chain(secured, "get_verified_chain") if secured.context.verify_mode == ssl.CERT_REQUIRED else ()
+    return Peer(secured.version() or "", cipher, _chain(secured, "get_unverified_chain"), verified)
+
+
+def _chain(secured: Any, which: str) -> tuple[Certificate, ...]:
+    """A chain of a handshake; before Python 3.13 only the private half of `ssl` hands it out."""
+    if hasattr(secured, which):
+        chain = getattr(secured, which)()
+    else:
+        chain = [one.public_bytes(_DER) for one in getattr(secured._sslobj, which)() or ()]
+    found = []
+    for der in chain:
+        try:
+            found.append(parse_certificate(bytes(der)))
+        except NoCertificate:
+            break  # what stands behind it belongs to nothing
+    return tuple(found)
