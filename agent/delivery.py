@@ -3,8 +3,8 @@
 What an answer means is the exporter's to say (`Retry`, `Rejected`, `TooLarge`, `Reencode`); what follows from it is
 decided here, once for all destinations:
 
-* retried for ever, with full jitter between 1 s and 60 s, or as long as the server asks (at most five minutes); the
-  limits of the spool are the only end;
+* retried for ever, with full jitter of 1 s at first and 60 s at last, or as long as the server asks (at most five
+  minutes); the limits of the spool are the only end;
 * refused credentials wait longer, and turn readiness red;
 * too large: halved and sent again;
 * rejected: bisected until the poison stands alone, which goes to the dead letters with the server's words. Series
@@ -82,6 +82,7 @@ class Delivery:
         self.requests: dict[str, int] = {}
         self.retries = 0
         self.failures = 0  # in a row
+        self.failing_since = 0.0  # Unix time; 0 when the last attempt did not fail
         self.error = ""
         self.refused = ""  # the destination's words when it refused all of the last chunk
         self.auth_failed = False
@@ -326,7 +327,7 @@ class Delivery:
     def _answered(self) -> None:
         if self.failures:
             log.info("the destination answers again", exporter=self.name, after_failures=self.failures)
-        self.failures, self.error, self.auth_failed = 0, "", False
+        self.failures, self.failing_since, self.error, self.auth_failed = 0, 0.0, "", False
 
     async def _wait(self, attempt: int, later: Retry) -> None:
         """Wait before the next attempt; `hurry` ends the wait."""
@@ -338,6 +339,7 @@ class Delivery:
                 error=str(later),
                 retry_in_s=round(seconds, 1),
             )
+        self.failing_since = self.failing_since or self._wall()
         self.failures += 1
         self.retries += 1
         self.error, self.auth_failed = str(later), later.auth

@@ -15,7 +15,8 @@ from agent.runner import Runner
 from agent.spool import Spool
 
 STUCK = 60.0  # seconds without progress while there is work, beyond what the work's own limits allow
-BEHIND = 300.0  # seconds that the oldest undelivered item may wait before readiness says so
+BEHIND = 300.0  # seconds that a destination may fail before readiness says so
+UNPROVEN = 60.0  # the same for one that took nothing since the agent started: its options may be wrong
 
 
 class Progress:
@@ -84,7 +85,6 @@ def undelivered(spool: Spool, delivery: Delivery, now: float) -> str:
         return f"refuses all that it is sent: {delivery.refused}"
     if not delivery.failures or not any(spool.pending(delivery.name, signal) for signal in delivery.signals):
         return ""
-    if not delivery.last_ok:
-        return f"nothing delivered yet: {delivery.error}"
-    since = now - delivery.last_ok
-    return f"nothing delivered for {since:.0f} s: {delivery.error}" if since > BEHIND else ""
+    failing = now - delivery.failing_since
+    patience = BEHIND if delivery.last_ok else UNPROVEN
+    return f"nothing delivered for {failing:.0f} s: {delivery.error}" if failing > patience else ""

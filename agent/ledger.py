@@ -24,6 +24,11 @@ DROPPED: dict[str, str] = {
     "purged": "removed by `nightjar spool purge`",
 }
 
+LOST: dict[str, str] = {  # before anything was accepted: in no account, but counted
+    "stalled": "collected while a commit hung, and pushed out by what came after",
+    "unstorable": "a collector made what has no stored form",
+}
+
 
 class Head(Struct):
     """How far a signal has come: the last batch's number, and the items of all batches so far."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+from agent import ledger
 from agent.logs import get_logger
 from agent.model import (
     STALE,
@@ -228,7 +229,7 @@ class Pipeline:
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
         self._items = 0
-        self.lost = {"stalled": 0, "unstorable": 0}  # samples given up before they were accepted, by reason
+        self.lost = dict.fromkeys(ledger.LOST, 0)  # samples given up before they were accepted, by reason
         self.latest: dict[str, MetricBatch] = {}
 
     def submit(self, collector: str, batches: list[MetricBatch]) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
-from agent import __version__
+from agent import __version__, ledger
 from agent.core import Core
 from agent.delivery import Delivery
 from agent.model import Sample, counter, gauge, histogram
@@ -31,6 +31,7 @@ DROPPED = counter("nightjar_exporter_dropped_items_total", "Items given up, by r
 REJECTED = counter(
     "nightjar_exporter_rejected_items_total", "Items refused for good, by reason.", "exporter", "signal", "reason"
 )
+ZEROS = dict.fromkeys(ledger.DROPPED, 0)  # a counter that begins at its first loss hides it from `increase`
 PENDING = gauge("nightjar_exporter_pending_items", "Items that wait.", "exporter", "signal")
 REQUESTS = counter("nightjar_exporter_requests_total", "Requests by class of answer.", "exporter", "class")
 RETRIES = counter("nightjar_exporter_retries_total", "Attempts that will be repeated.", "exporter")
@@ -104,7 +105,7 @@ def _ledger(spool: Spool) -> Iterator[Sample]:
         yield ACCEPTED(float(entry.accepted), *at)
         yield DELIVERED(float(entry.delivered), *at)
         yield PENDING(float(entry.pending), *at)
-        for family, book in ((DROPPED, entry.dropped), (REJECTED, entry.rejected)):
+        for family, book in ((DROPPED, ZEROS | entry.dropped), (REJECTED, entry.rejected)):
             for reason, count in book.items():
                 yield family(float(count), *at, reason)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.health import BEHIND, STUCK, Progress, unready
+from agent.health import BEHIND, STUCK, UNPROVEN, Progress, unready
 
 
 class FakeSpool:
@@ -25,7 +25,7 @@ class FakeDelivery:
 
     def __init__(self) -> None:
         self.progress = self.failures = 0
-        self.sending_since = self.last_ok = 0.0
+        self.sending_since = self.last_ok = self.failing_since = 0.0
         self.error = self.refused = ""
         self.auth_failed = False
 
@@ -170,11 +170,13 @@ def test_a_destination_that_refuses_everything_is_told(world: World) -> None:
 
 def test_an_outage_turns_readiness_red_after_a_while_only(world: World) -> None:
     world.spool.items, world.delivery.failures, world.delivery.error = 1, 3, "refused"
-    world.delivery.last_ok = 1_000.0 - BEHIND
+    world.delivery.last_ok, world.delivery.failing_since = 500.0, 1_000.0 - BEHIND
     assert world.unready() == []
     assert world.unready(1_001.0) == ["exporter mine: nothing delivered for 301 s: refused"]
 
 
 def test_an_exporter_that_never_delivered_is_not_ready(world: World) -> None:
     world.spool.items, world.delivery.failures, world.delivery.error = 1, 1, "refused"
-    assert world.unready() == ["exporter mine: nothing delivered yet: refused"]
+    world.delivery.failing_since = 1_000.0
+    assert world.unready(1_000.0 + UNPROVEN) == []
+    assert world.unready(1_061.0) == ["exporter mine: nothing delivered for 61 s: refused"]

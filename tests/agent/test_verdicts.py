@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.health import BEHIND
+from agent.health import BEHIND, UNPROVEN
 from agent.verdicts import report
 
 NOW = 10_000.0
@@ -40,9 +40,19 @@ def test_a_destination_that_takes_what_it_is_sent_is_ok() -> None:
 @pytest.mark.parametrize(
     ("delivery", "status", "value", "message"),
     [
-        ({"failures": 2, "error": "refused"}, "warning", "retrying", "refused"),
-        ({"failures": 2, "error": "no", "last_ok": NOW - BEHIND - 1}, "critical", "error", "nothing delivered for 301"),
-        ({"failures": 2, "error": "no", "last_ok": 0.0}, "critical", "error", "nothing delivered yet: no"),
+        ({"failures": 2, "error": "refused", "failing_since": NOW - 5}, "warning", "retrying", "refused"),
+        (
+            {"failures": 2, "error": "no", "last_ok": 1.0, "failing_since": NOW - BEHIND - 1},
+            "critical",
+            "error",
+            "nothing delivered for 301",
+        ),
+        (
+            {"failures": 2, "error": "no", "last_ok": 0.0, "failing_since": NOW - UNPROVEN - 1},
+            "critical",
+            "error",
+            "nothing delivered for 61",
+        ),
         ({"failures": 1, "error": "401", "auth_failed": True}, "critical", "error", "refuses the credentials: 401"),
         ({"refused": "400 no"}, "critical", "error", "refuses all that it is sent: 400 no"),
     ],
