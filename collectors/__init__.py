@@ -3,4 +3,6 @@
 BUILTIN: dict[str, str] = {
     "host": "collectors.host:Host",
     "http": "collectors.probes.http:Http",
+    "tls": "collectors.probes.tls:Tls",
+    "tcp": "collectors.probes.tcp:Tcp",
 }

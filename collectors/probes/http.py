@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import base64
 import re
-import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from msgspec import Meta
 from yarl import URL
@@ -20,10 +19,11 @@ from yarl import URL
 from agent import __version__
 from agent.model import Sample, gauge
 from collectors.probes.exchange import Answer, decompressed, exchange, request_bytes
-from collectors.probes.link import Failed, Family, Link, Resolver, looking_context, open_link, words
+from collectors.probes.link import Failed, Family, Link, Resolver, open_link
 from collectors.probes.outcome import FAMILIES as COMMON
-from collectors.probes.outcome import Settled, certificate_samples
+from collectors.probes.outcome import LOOKUP, REGEX, Settled, link_samples
 from collectors.probes.targets import Targets
+from collectors.probes.trust import Trust
 from config import ClientOptions, Referenced, Secret, Size, reveal
 
 PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
@@ -43,11 +43,8 @@ MODIFIED = gauge(
     "Returns the Last-Modified HTTP response header in unixtime",
     "instance",
 )
-REGEX = gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", "instance")
-LOOKUP = gauge("probe_dns_lookup_time_seconds", "Returns the time taken for probe dns lookup in seconds", "instance")
-PROTOCOL = gauge("probe_ip_protocol", "Specifies whether probe ip protocol is IP4 or IP6", "instance")
 METRICS = (
-    *(PHASE, STATUS, LENGTH, SIZE, REDIRECTS, SSL, VERSION, MODIFIED, REGEX, LOOKUP, PROTOCOL),
+    *(PHASE, STATUS, LENGTH, SIZE, REDIRECTS, SSL, VERSION, MODIFIED, REGEX),
     *COMMON,
 )
 MOST_REDIRECTS = 10
@@ -107,7 +104,7 @@ class Http:
         self._targets = Targets(options.targets, options.urls_file, url_fault)
         self._settled = Settled(options.fail_after, options.recover_after)
         self._resolver = Resolver()
-        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._trust = Trust(options)
         self._expect = {name: re.compile(text) for name, text in options.expect_headers.items()}
         self._body, self._not_body = (
             re.compile(one) if one else None for one in (options.expect_body, options.reject_body)
@@ -166,7 +163,7 @@ class Http:
         seen.answer = None
         try:
             if url.scheme == "https":
-                await self._secured(link, url)
+                await self._trust.secure(link, url.host or "", lambda: self._connected(url))
         finally:
             for phase, spent in (("resolve", link.resolve), ("connect", link.connect), ("tls", link.tls)):
                 seen.phases[phase] += spent
@@ -178,40 +175,6 @@ class Http:
 
     async def _connected(self, url: URL) -> Link:
         return await open_link(self._resolver, url.host or "", url.port or 0, self._options.family)
-
-    async def _secured(self, link: Link, url: URL) -> None:
-        """The handshake; a certificate that does not verify is read over a second connection before it fails."""
-        name = self._options.server_name or url.host or ""
-        try:
-            await link.secure(self._context(verify=not self._options.insecure_skip_verify), name)
-        except Failed as failed:
-            if not self._options.insecure_skip_verify:
-                link.peer = await self._looked_at(url, name, str(failed))
-            raise
-
-    async def _looked_at(self, url: URL, name: str, fault: str) -> Any:
-        import msgspec
-
-        try:
-            link = await self._connected(url)
-            try:
-                await link.secure(self._context(verify=False), name)
-            finally:
-                link.close()
-        except Failed:
-            return None
-        return None if link.peer is None else msgspec.structs.replace(link.peer, fault=fault)
-
-    def _context(self, *, verify: bool) -> ssl.SSLContext:
-        if verify not in self._contexts:
-            try:
-                context = ssl.create_default_context(cafile=self._options.ca_file) if verify else looking_context()
-                if self._options.cert_file is not None:
-                    context.load_cert_chain(self._options.cert_file, self._options.key_file, password=lambda: "")
-            except OSError as error:
-                raise Failed("config", words(error)) from None
-            self._contexts[verify] = context
-        return self._contexts[verify]
 
     def _headers(self, url: URL, *, trusted: bool) -> dict[str, str]:
         """What is sent; credentials and headers of the configuration to the target's own host alone."""
@@ -265,13 +228,12 @@ class Http:
 def _seen_samples(target: str, seen: Seen) -> Iterator[Sample]:
     for phase, seconds in seen.phases.items():
         yield PHASE(seconds, target, phase)
-    yield LOOKUP(seen.phases["resolve"], target)
+    if seen.link is None:
+        yield LOOKUP(seen.phases["resolve"], target)
+    else:
+        yield from link_samples(target, seen.link)
     yield REDIRECTS(float(seen.redirects), target)
     yield REGEX(float(seen.regex_failed), target)
-    if seen.link is not None:
-        yield PROTOCOL(6.0 if ":" in seen.link.address[1] else 4.0, target)
-        if seen.link.peer is not None:
-            yield from certificate_samples(target, seen.link.peer)
     if (answer := seen.answer) is not None:
         yield STATUS(float(answer.status), target)
         yield LENGTH(float(answer.length), target)

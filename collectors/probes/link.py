@@ -106,16 +106,22 @@ class Link:
 
 
 class Resolver:
-    """Names to addresses, by what the system is set up to ask; a name that hangs holds up no other."""
+    """Names to addresses, by what the system is set up to ask; a name that hangs holds up no other, and who wants the
+    same name at the same time shares the answer.
+    """
 
     def __init__(self) -> None:
         self._asker: Asker[list[Address] | str] = Asker(_look_up)
+        self._asked: dict[str, asyncio.Task[list[Address] | str]] = {}
 
     async def resolve(self, host: str, family: Family, within: float) -> list[Address]:
         """The addresses of a name, as the system orders them; raises `Failed`."""
         if (literal := _literal(host)) is not None:
             return [literal]
-        found = (await self._asker.ask([host], within)).get(host, "no answer in time")
+        if (task := self._asked.get(host)) is None:
+            task = self._asked[host] = asyncio.create_task(self._ask(host, within), name=f"resolve {host}")
+            task.add_done_callback(lambda ended: self._asked.pop(host, None))
+        found = await asyncio.shield(task)
         if isinstance(found, str):
             raise Failed("resolve", found)
         wanted = [one for one in found if _FAMILIES[family] in (socket.AF_UNSPEC, one[0])]
@@ -123,8 +129,13 @@ class Resolver:
             raise Failed("resolve", f"the name has no address of {family}")
         return wanted
 
+    async def _ask(self, host: str, within: float) -> list[Address] | str:
+        return (await self._asker.ask([host], within)).get(host, "no answer in time")
+
     def close(self) -> None:
         """Let the threads go."""
+        for task in self._asked.values():
+            task.cancel()
         self._asker.close()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent.model import Sample, counter, gauge
-from collectors.probes.link import Peer, Reason
+from collectors.probes.link import Link, Peer, Reason
 
 SUCCESS: Final = gauge("probe_success", "Displays whether or not the probe was a success", "instance")
 DURATION: Final = gauge("probe_duration_seconds", "Returns how long the probe took to complete in seconds", "instance")
@@ -17,6 +17,11 @@ FAILURES: Final = counter("probe_failures_total", "Failed probes by reason.", "i
 STATE: Final = gauge(
     "probe_state", "1 up, 0 down: changes after so many probes in a row as the options say.", "instance"
 )
+LOOKUP: Final = gauge(
+    "probe_dns_lookup_time_seconds", "Returns the time taken for probe dns lookup in seconds", "instance"
+)
+PROTOCOL: Final = gauge("probe_ip_protocol", "Specifies whether probe ip protocol is IP4 or IP6", "instance")
+REGEX: Final = gauge("probe_failed_due_to_regex", "Indicates if probe failed due to regex", "instance")
 EARLIEST: Final = gauge("probe_ssl_earliest_cert_expiry", "Returns last SSL chain expiry in unixtime", "instance")
 LAST_CHAIN: Final = gauge(
     "probe_ssl_last_chain_expiry_timestamp_seconds", "Returns last SSL chain expiry in timestamp", "instance"
@@ -40,7 +45,7 @@ VERIFIED: Final = gauge(
 )
 FAMILIES: Final = (
     *(SUCCESS, DURATION, FAILURE, FAILURES, STATE, EARLIEST, LAST_CHAIN, LAST_CHAIN_INFO, TLS_VERSION, TLS_CIPHER),
-    VERIFIED,
+    *(VERIFIED, LOOKUP, PROTOCOL),
 )
 
 
@@ -81,6 +86,14 @@ class Settled:
         if self._against[target] >= (self._recover_after if up else self._fail_after):
             self._up[target], self._against[target] = up, 0
         return self._up[target]
+
+
+def link_samples(target: str, link: Link) -> Iterator[Sample]:
+    """What a connection showed on the way."""
+    yield LOOKUP(link.resolve, target)
+    yield PROTOCOL(6.0 if ":" in link.address[1] else 4.0, target)
+    if link.peer is not None:
+        yield from certificate_samples(target, link.peer)
 
 
 def certificate_samples(target: str, peer: Peer) -> Iterator[Sample]:

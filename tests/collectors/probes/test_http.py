@@ -209,6 +209,14 @@ async def test_nobody_there_and_names_without_an_address() -> None:
     assert reason(await probed("http://no.such.name.invalid/")) == "resolve"
 
 
+async def test_targets_of_one_name_share_its_address() -> None:
+    async with serving(says(OK)) as port:
+        prober = Http(Http.Options(urls=tuple(f"http://localhost:{port}/{at}" for at in range(9)), family="ip4"))
+        found = list(await FanOut(prober, 5.0).collect())
+        await prober.close()
+    assert sum(one.value for one in found if one.family.name == "probe_success") == 9.0  # type: ignore[misc]  # floats
+
+
 async def test_the_state_settles_after_so_many_in_a_row() -> None:
     answers = iter([True, False, False, True, False, False, False, True, True])
     seen = []
