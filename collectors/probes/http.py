@@ -19,9 +19,9 @@ from yarl import URL
 from agent import __version__
 from agent.model import Sample, gauge
 from collectors.probes.exchange import Answer, decompressed, exchange, request_bytes
-from collectors.probes.link import Failed, Family, Link, Resolver, open_link
+from collectors.probes.link import Address, Failed, Family, Link, Resolver, open_link, version_of
 from collectors.probes.outcome import FAMILIES as COMMON
-from collectors.probes.outcome import LOOKUP, REGEX, Settled, link_samples
+from collectors.probes.outcome import LOOKUP, PROTOCOL, REGEX, Settled, link_samples
 from collectors.probes.targets import Targets
 from collectors.probes.trust import Trust
 from config import ClientOptions, Referenced, Secret, Size, reveal
@@ -60,6 +60,7 @@ class Seen:
         self.redirects = 0
         self.answer: Answer | None = None
         self.link: Link | None = None
+        self.address: Address | None = None  # that could not be connected to
         self.regex_failed = False
         self.body_size = 0
 
@@ -123,7 +124,7 @@ class Http:
             await self._follow(URL(target), seen)
             self._judge(seen)
         except Failed as failed:
-            reason = failed.reason
+            reason, seen.address = failed.reason, failed.address
         finally:
             if seen.link is not None:
                 seen.link.close()
@@ -228,20 +229,21 @@ class Http:
 def _seen_samples(target: str, seen: Seen) -> Iterator[Sample]:
     for phase, seconds in seen.phases.items():
         yield PHASE(seconds, target, phase)
-    if seen.link is None:
-        yield LOOKUP(seen.phases["resolve"], target)
-    else:
-        yield from link_samples(target, seen.link)
     yield REDIRECTS(float(seen.redirects), target)
     yield REGEX(float(seen.regex_failed), target)
-    if (answer := seen.answer) is not None:
-        yield STATUS(float(answer.status), target)
-        yield LENGTH(float(answer.length), target)
-        yield SIZE(float(seen.body_size or answer.size), target)
-        yield VERSION(float(answer.version or 0), target)
-        yield SSL(float(seen.link is not None and seen.link.peer is not None), target)
-        if modified := _unix(answer.first("last-modified")):
-            yield MODIFIED(modified, target)
+    if seen.link is None:
+        yield LOOKUP(seen.phases["resolve"], target)
+        yield PROTOCOL(version_of(seen.address), target)
+    else:
+        yield from link_samples(target, seen.link)
+    answer = seen.answer or Answer(length=0)
+    yield STATUS(float(answer.status), target)
+    yield LENGTH(float(answer.length), target)
+    yield SIZE(float(seen.body_size or answer.size), target)
+    yield VERSION(float(answer.version or 0), target)
+    yield SSL(float(answer.status > 0 and seen.link is not None and seen.link.peer is not None), target)
+    if modified := _unix(answer.first("last-modified")):
+        yield MODIFIED(modified, target)
 
 
 def shown(target: str) -> str:

@@ -52,11 +52,13 @@ Address = tuple[int, str]  # family, text
 
 
 class Failed(Exception):
-    """A probe did not succeed: a reason of `REASONS`, and words for people that hold no secret."""
+    """A probe did not succeed: a reason of `REASONS`, and words for people that hold no secret. `address` is set where
+    there was one that could not be connected to.
+    """
 
-    def __init__(self, reason: Reason, words: str = "") -> None:
+    def __init__(self, reason: Reason, words: str = "", address: Address | None = None) -> None:
         super().__init__(words or REASONS[reason])
-        self.reason = reason
+        self.reason, self.address = reason, address
 
 
 class Peer(Struct, frozen=True):
@@ -77,6 +79,11 @@ class Peer(Struct, frozen=True):
     def verified_expiry(self) -> float:
         """When the verified chain stops to be one; 0 when it is none."""
         return min((one.not_after for one in self.verified), default=0.0)
+
+
+def version_of(address: Address | None) -> float:
+    """4 or 6; 0 for no address."""
+    return 0.0 if address is None else 6.0 if address[0] == socket.AF_INET6 else 4.0
 
 
 class Link:
@@ -149,7 +156,7 @@ async def open_link(resolver: Resolver, host: str, port: int, family: Family = "
         try:
             reader, writer = await asyncio.open_connection(address[1], port, limit=_LIMIT, family=address[0])
         except OSError as error:
-            failure = Failed(_reason(error), words(error))
+            failure = Failed(_reason(error), words(error), address)
             continue
         link = Link(reader, writer, address)
         link.resolve, link.connect = resolved - started, time.perf_counter() - resolved

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent.model import Sample, counter, gauge
-from collectors.probes.link import Link, Peer, Reason
+from collectors.probes.link import Link, Peer, Reason, version_of
 
 SUCCESS: Final = gauge("probe_success", "Displays whether or not the probe was a success", "instance")
 DURATION: Final = gauge("probe_duration_seconds", "Returns how long the probe took to complete in seconds", "instance")
@@ -91,7 +91,7 @@ class Settled:
 def link_samples(target: str, link: Link) -> Iterator[Sample]:
     """What a connection showed on the way."""
     yield LOOKUP(link.resolve, target)
-    yield PROTOCOL(6.0 if ":" in link.address[1] else 4.0, target)
+    yield PROTOCOL(version_of(link.address), target)
     if link.peer is not None:
         yield from certificate_samples(target, link.peer)
 
