@@ -23,16 +23,16 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from agent import spool as spools
 from agent.backoff import pause
 from agent.histogram import Observations
 from agent.logs import get_logger
 from agent.model import Batch, Delivered, Exporter, Reencode, Rejected, Request, Retry, TooLarge
 from agent.source import Source
-from agent.spool import Chunk, RejectedBatch, Settlement
+from agent.spool import Chunk, Settlement
 from agent.suspects import Suspects, halves
+from agent.verdict import Verdict
 
 REENCODE_MOST = 3  # an exporter that keeps changing its mind is retried like a failing one
 TELLING = 60.0  # seconds between log lines about refusals for one reason; the ledger counts each
@@ -40,14 +40,6 @@ MISDIRECTED = 60.0  # seconds between attempts at a destination that cannot be t
 CLOSING = 2.0  # seconds an exporter gets to let go of its connections
 
 log = get_logger("delivery")
-
-
-class Verdict(Struct):
-    """What became of the items of a chunk so far."""
-
-    delivered: int = 0
-    partial: dict[str, int] = field(default_factory=dict)
-    rejected: list[RejectedBatch] = field(default_factory=list)
 
 
 class Loaded(Struct, frozen=True):
@@ -153,7 +145,7 @@ class Delivery:
             await self._offer_apart(chunk.batches, verdict, lambda: self._passed(signal, chunk), request)
         except Abandoned:
             return
-        self.refused = "" if verdict.delivered else _refusal(verdict)
+        self.refused = verdict.refusal
         now = self._wall()
         for batch in chunk.batches:
             self.latency.observe(max(0.0, now - batch.time_ms / 1000), len(batch))
@@ -225,14 +217,9 @@ class Delivery:
             for half in halves(batches):
                 await self._offer_apart(half, verdict, gone)
         else:
-            verdict.delivered += items
+            verdict.take(items, answer)
             if answer.rejected:
                 self._tell(", ".join(answer.rejected), answer.message, "the rest was taken")
-            for reason, count in answer.rejected.items():
-                # A server counts samples, of which a histogram is many; the ledger counts what was handed over.
-                refused = min(count, verdict.delivered, items)
-                verdict.delivered -= refused
-                verdict.partial[reason] = verdict.partial.get(reason, 0) + refused
 
     async def _until_answered(
         self, batches: Sequence[Batch], gone: Callable[[], bool], request: Request | None
@@ -395,25 +382,7 @@ class Delivery:
             )
 
     def _reject(self, batch: Batch, error: Rejected, verdict: Verdict) -> None:
-        stored = spools.encode(batch)
         self._tell(error.reason, str(error), "it is kept with the dead letters")
-        verdict.rejected.append(
-            RejectedBatch(
-                self.name,
-                stored.signal,
-                batch.time_ms,
-                len(batch),
-                error.reason,
-                str(error),
-                stored.series,
-                stored.payload,
-            )
-        )
+        verdict.refuse(self.name, batch, error)
         if len(batch) == 1:
             self._suspects.add(batch.series.series[0])
-
-
-def _refusal(verdict: Verdict) -> str:
-    if verdict.rejected:
-        return verdict.rejected[-1].message
-    return "it counts nothing of it as written" if verdict.partial else ""
