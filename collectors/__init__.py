@@ -5,4 +5,5 @@ BUILTIN: dict[str, str] = {
     "http": "collectors.probes.http:Http",
     "tls": "collectors.probes.tls:Tls",
     "tcp": "collectors.probes.tcp:Tcp",
+    "redis": "collectors.redis:Redis",
 }
