@@ -230,7 +230,7 @@ class Delivery:
             if gone():
                 raise Abandoned
             try:
-                answer = await self._send(request or self._encode(batches))
+                answer = await self._try(request or self._encode(batches))
             except Reencode as change:
                 request = None
                 reencoded += 1
@@ -240,26 +240,31 @@ class Delivery:
                 await self._wait(attempt, Retry(str(change), kind="encoding"))
             except Retry as later:
                 await self._wait(attempt, later)
-            except Rejected as refused:
-                if await self._is_right():
-                    raise
-                words = f"{refused}; so it does an empty request, and it never took anything: see the option `url`"
-                await self._wait(attempt, Retry(words, kind="misdirected", after=MISDIRECTED))
             else:
                 self._worked()
                 return answer
             attempt += 1
 
-    async def _is_right(self) -> bool:
-        """Whether the destination is one that takes such requests at all; it is asked until it was once."""
-        if not self._right and (probe := getattr(self.exporter, "probe", None)):
-            with contextlib.suppress(Retry, TooLarge, Reencode):
-                try:
-                    await self._send(probe())
-                except Rejected:
-                    return False
+    async def _try(self, request: Request) -> Delivered:
+        """Send. A refusal is believed once the destination took something, if only a request without any item: until
+        then it is asked to take one, and `Retry` is raised while it does not.
+        """
+        try:
+            return await self._send(request)
+        except Rejected as refused:
+            probe = getattr(self.exporter, "probe", None)
+            if not self._right and probe is not None:
+                await self._ask_for_nothing(probe(), refused)
+            self._answered()
+            raise
+
+    async def _ask_for_nothing(self, probe: Request, refused: Rejected) -> None:
+        try:
+            await self._send(probe)
+        except (Rejected, TooLarge) as nor_that:
+            words = f"{nor_that}; that was an empty request, and it never took anything: see the option `url`"
+            raise Retry(words, kind="misdirected", after=MISDIRECTED) from refused
         self._right = True
-        return True
 
     def _encode(self, batches: Sequence[Batch]) -> Request:
         """The request; a batch that cannot be encoded is a rejected one, not the end of delivery."""
@@ -294,7 +299,8 @@ class Delivery:
             raise
         except (Rejected, TooLarge, Reencode) as verdict:
             self._count(verdict.reason if isinstance(verdict, Rejected) else type(verdict).__name__)
-            self._answered()
+            if not isinstance(verdict, Rejected):  # which is to be believed first
+                self._answered()
             raise
         except (Exception, asyncio.CancelledError) as error:  # we did not cancel it: we would not be here
             self._count("defect")

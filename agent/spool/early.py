@@ -61,6 +61,9 @@ def join(before: State, rows: Iterable[NewRow], disk: State, detached: Iterable[
 def _add(joined: Joined, exporter: str, signal: str, early: Account, gaps: list[Gap]) -> None:
     """Book what an exporter did before the disk came, and step over what it has already taken."""
     account = joined.state.accounts[exporter][signal]
+    taken = {new: items for old, (of, new, items) in joined.numbers.items() if old <= early.seq and of == signal}
+    if older_wait := account.items != joined.begins.get(signal, 0):  # what was taken comes again, behind those
+        early = _without(early, sum(batch.items for seq, _, batch in joined.rows if seq in taken))
     account.delivered += early.delivered
     given_up = [{gap.reason: gap.stop - max(gap.start, early.items)} for gap in gaps if gap.stop > early.items]
     for book in (early.dropped, *given_up):
@@ -68,9 +71,20 @@ def _add(joined: Joined, exporter: str, signal: str, early: Account, gaps: list[
             account.dropped[reason] = account.dropped.get(reason, 0) + count
     for reason, count in early.rejected.items():
         account.rejected[reason] = account.rejected.get(reason, 0) + count
-    if account.items == joined.begins.get(signal, 0):  # nothing older waits: go on behind what was taken
-        taken = [new for old, new in joined.numbers.items() if old <= early.seq and new[0] == signal]
-        account.seq, account.items = max(
-            ((seq, items) for _, seq, items in taken), default=(account.seq, account.items)
-        )
+    if not older_wait:
+        account.seq, account.items = max(taken.items(), default=(account.seq, account.items))
     account.start = account.items - account.booked
+
+
+def _without(account: Account, items: int) -> Account:
+    """An account as if so many of its items had had no verdict yet, deliveries first."""
+    delivered = max(0, account.delivered - items)
+    items -= account.delivered - delivered
+    books = []
+    for book in (account.rejected, account.dropped):
+        less = {}
+        for reason, count in book.items():
+            less[reason] = count - min(count, items)
+            items -= count - less[reason]
+        books.append({reason: count for reason, count in less.items() if count})
+    return msgspec.structs.replace(account, delivered=delivered, rejected=books[0], dropped=books[1])

@@ -64,7 +64,21 @@ def adopted(disk: State, seen: Seen | None) -> Found:
     """The account to go on with: the file's, or the witness's where that is ahead because the disk refused."""
     if seen is None or not seen.durable <= disk.commit < seen.commit:
         return Found(disk, disk)
-    return give_up(seen.state, disk)
+    return give_up(_with_evictions(seen.state, disk), disk)
+
+
+def _with_evictions(state: State, disk: State) -> State:
+    """An account kept in memory, with what the disk gave up since: that is committed first, and the process may die
+    before it is noted.
+    """
+    state = state.copy()
+    for exporter, signals in disk.accounts.items():
+        for signal, account in signals.items():
+            mine = state.accounts.get(exporter, {}).get(signal)
+            if mine is not None and account.items > mine.items:
+                more = {reason: count - mine.dropped.get(reason, 0) for reason, count in account.dropped.items()}
+                state.settle(exporter, signal, account.seq, account.items, reason=max(more, key=more.__getitem__))
+    return state
 
 
 def known(directory: Path) -> Found | None:

@@ -648,3 +648,27 @@ async def test_a_destination_that_took_something_is_not_asked(spool: Spool) -> N
     assert (await bench.deliver(batch(2, ["a"]))).rejected == {"bad_request": 1}
     assert [] not in exporter.requests
     await bench.stop()
+
+
+@pytest.mark.parametrize("hiccup", [Retry("503", kind="5xx"), TooLarge("413"), Reencode("415")])
+async def test_one_hiccup_is_no_proof_that_the_destination_is_right(spool: Spool, hiccup: Exception) -> None:
+    asked = 0
+
+    def answer(found: list[Item]) -> None:
+        nonlocal asked
+        asked += not found
+        if not found and asked == 1:
+            raise hiccup
+        refuse_all(found)
+
+    exporter = FakeExporter(answer)
+    exporter.probe = lambda: exporter.encode(())  # type: ignore[attr-defined]
+    bench = Bench(spool, exporter)
+    await spool.append([batch(1, ["a", "b", "c"])])
+    bench.start()
+    await until(lambda: bench.delivery.failures == 1)
+    if not isinstance(hiccup, Reencode):
+        bench.delivery.hurry()
+        await until(lambda: bench.delivery.failures == 2 or bench.entry.pending == 0)
+    assert (bench.entry.pending, bench.entry.rejected) == (3, {})
+    await bench.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.ledger import State
 from agent.spool.offline import Offline
-from agent.spool.unwritten import ahead, give_up
+from agent.spool.unwritten import adopted, ahead, give_up
 from agent.spool.witness import SLOT, Seen, Witness
 from tests.agent.spool.test_disk_trouble import (
     as_nobody,
@@ -123,6 +123,48 @@ async def test_a_disk_that_comes_after_a_full_start_counts_nothing_twice(small_d
         assert second.entry("one").dropped == {"memory": (ALL - on_disk) * 200}
     async with Opened(state) as third:
         assert third.entry("one") == second.entry("one")
+
+
+async def test_what_was_taken_from_memory_is_not_counted_twice_where_older_data_waits(small_disk, tmp_path):
+    state = small_disk / "state"
+    async with Opened(state) as opened:
+        await start(opened, "one", "two")
+        await write(opened, 1, 2, 3)
+    (state / "spool.db-wal").unlink(missing_ok=True)
+    ballast = [fill(small_disk), fill(state)]
+    async with Opened(state) as second:
+        await start(second, "one", "two")
+        await write(second, *range(4, 14))
+        assert await numbers(second) == list(range(4, 14))
+        shutil.copytree(state, tmp_path / "killed", ignore=shutil.ignore_patterns("ballast"))
+        for file in ballast:
+            file.unlink()
+        await comes_back(second, number=14)
+        assert {one.accepted for one in second.spool.entries()} == {14 * 200}
+        assert balanced(second.spool.entries())
+        assert await numbers(second) == list(range(1, 15)), "again, behind what is older"
+        assert second.entry("one").delivered == 14 * 200
+    async with Opened(tmp_path / "killed") as third:
+        assert {one.accepted for one in third.spool.entries()} == {13 * 200}
+        assert balanced(third.spool.entries())
+
+
+def test_what_the_disk_gave_up_before_a_kill_is_in_the_account():
+    disk = State()
+    disk.attach("one", METRICS)
+    for _ in range(3):
+        disk.accept(METRICS, 100)
+    disk.commit = 5
+    memory = disk.copy()
+    memory.accept(METRICS, 50)
+    memory.commit = 9
+    disk.give_up_to(METRICS, 2, 200, "space")
+    disk.commit = 6
+    found = adopted(disk, Seen(memory, 5))
+    entry = found.state.entry("one", METRICS)
+    assert (entry.accepted, entry.pending) == (350, 150), "what memory held goes when the cursor comes to it"
+    assert entry.dropped == {"space": 200}
+    assert found.lost == 50
 
 
 async def test_a_disk_that_came_back_leaves_nothing_to_be_counted(small_disk, tmp_path):
