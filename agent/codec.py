@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from struct import error as FormatError
 from struct import pack
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import cramjam
 import msgspec
@@ -88,6 +88,7 @@ class _Rest(Struct, omit_defaults=True):
     extras: dict[int, Extra] = {}
 
 
+_KINDS = frozenset(get_args(Kind))
 _SET = msgspec.json.Decoder(_Set)
 _REST = msgspec.msgpack.Decoder(_Rest)
 
@@ -125,6 +126,8 @@ def _document(series: Sequence[Series]) -> Iterator[bytes]:
     """A `_Set` as JSON, in pieces: whole, it would be the largest thing in memory."""
     families: dict[tuple[str, str, str, str], int] = {}
     for one in series:
+        if one.kind not in _KINDS:
+            raise ValueError(f"a series of the kind {one.kind!r}")
         families.setdefault((one.name, one.kind, one.help, one.unit), len(families))
     yield b'{"families":' + _to_json(list(families)) + b',"series":['
     for first in range(0, len(series), PIECE):

@@ -114,6 +114,11 @@ def test_text_that_is_no_unicode_is_kept_readable():
     assert found.extras[0].exemplars[0].labels == (("caf?", "caf?"),)
 
 
+def test_a_kind_that_is_none_has_no_stored_form():
+    with pytest.raises(ValueError, match="untyped"):
+        codec.encode(MetricBatch("c", 1, SeriesSet([Series("m", "untyped", "", "", ())]), [1.0]))
+
+
 def made(values: list[object]) -> MetricBatch:
     return MetricBatch("c", 1, SeriesSet([Series(f"m{at}", "gauge", "", "", ()) for at in range(len(values))]), values)
 
