@@ -169,7 +169,10 @@ def _part(section: Section, config: Config) -> Part:
     plugin = COLLECTORS.plugin(section.kind)
     host = "agent" if getattr(plugin, "remote", False) else "instance"
     own = {host: config.agent.instance, "job": getattr(plugin, "job", section.kind)}
-    layers = (section.common.labels, config.agent.labels, own)
+    upper = (section.common.labels, config.agent.labels)
+    # Left out where they are set above, so that no `exported_…` label remembers a default.
+    unsaid = {name: value for name, value in own.items() if not any(name in layer for layer in upper)}
+    layers = (*upper, unsaid)
     interval = float(section.common.interval or config.agent.interval)
     timeout = float(section.common.timeout or config.agent.timeout)
     return Part(section, interval, min(timeout, interval), _frozen(layers))

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from agent import __version__, health, logs
 from agent.assembly import Assembly, Refused
@@ -72,7 +73,8 @@ class Daemon:
                         task.cancel()
         finally:
             await self.core.spool.close()
-            self._say_goodbye()
+            if self.ready.is_set():
+                self._say_goodbye()
             self.notifier.close()
 
     def _say_hello(self) -> None:
@@ -139,6 +141,7 @@ class Daemon:
         except (ConfigError, Refused, OSError) as error:
             return self._refuse(str(error))
         changes = await self.assembly.change(plan)
+        changes["changed"] += _changed(self.core.config, config)
         self._adopt(config)
         log.info("configuration reloaded", **changes)
         return ""
@@ -151,7 +154,7 @@ class Daemon:
         return faults
 
     def _adopt(self, config: Config) -> None:
-        if config.agent.state_dir != self.core.config.agent.state_dir:
+        if Path(config.agent.state_dir) != self.core.state_dir:
             log.warning("state_dir takes effect after a restart", state_dir=config.agent.state_dir)
         logs.configure(config.agent.log_level, config.agent.log_format, color=not environment.no_color())
         self.core.spool.limit(limits(config.spool))
@@ -198,7 +201,7 @@ class Daemon:
         await self.core.pipeline.flush()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
-                await asyncio.gather(*(one.drain() for one in self.core.deliveries.values() if not one.failures))
+                await asyncio.gather(*(one.drain(hopefully=True) for one in self.core.deliveries.values()))
         await self.assembly.close(since)
         await self.endpoints.close()
 
@@ -208,3 +211,14 @@ class Daemon:
 
     def _pending(self) -> dict[str, int]:
         return {f"{one.exporter}/{one.signal}": one.pending for one in self.core.spool.entries()}
+
+
+def _changed(old: Config, new: Config) -> list[str]:
+    """The options of `[agent]` and `[spool]` that differ, by their paths."""
+    pairs = (("agent", old.agent, new.agent), ("spool", old.spool, new.spool))
+    return [
+        f"{section}.{option}"
+        for section, one, other in pairs
+        for option in one.__struct_fields__
+        if getattr(one, option) != getattr(other, option)
+    ]

@@ -334,6 +334,7 @@ class Delivery:
             )
         self.failing_since = self.failing_since or self._wall()
         self.failures += 1
+        self._drained.set()  # not so, but whoever waits for it should not wait for this
         self.retries += 1
         self.error, self.auth_failed = str(later), later.auth
         self.progress += 1
@@ -351,9 +352,11 @@ class Delivery:
             async with asyncio.timeout(max(left, 0.0)):
                 await self._idle.wait()
 
-    async def drain(self) -> None:
-        """Wait until nothing is pending."""
+    async def drain(self, *, hopefully: bool = False) -> None:
+        """Wait until nothing is pending; `hopefully`: or until an attempt fails."""
         while any(self._spool.pending(self.name, signal) for signal in self.signals):
+            if hopefully and self.failures:
+                return
             self._drained.clear()
             await self._drained.wait()
 

@@ -8,6 +8,7 @@ is collected because somebody asks.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hmac
 import ssl
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from agent import __version__, logs, statusapi, verdicts
+from agent import __version__, healthapi, logs, statusapi
 from agent.core import Core
 from agent.exposition import CONTENT_TYPES, Exposition, negotiate
 from agent.spoolapi import answer, spool_routes
@@ -35,6 +36,7 @@ class Endpoints:
         self._exposition = Exposition()
         self._runner: web.AppRunner | None = None
         self._admin: web.AppRunner | None = None
+        self._socket: Path | None = None
         self._served: AgentOptions | None = None
 
     async def start(self, options: AgentOptions, socket: Path) -> None:
@@ -65,11 +67,12 @@ class Endpoints:
             await site.start()
         except OSError as error:
             await runner.cleanup()
-            raise OSError(f"cannot listen on {options.listen}: {error.strerror or error}") from error
+            raise OSError(f"cannot listen on {options.listen}: {_words(error)}") from error
         self._runner = runner
 
     async def _start_admin(self, socket: Path) -> None:
         self._admin = await _runner(self._application(None, admin=True))
+        self._socket = socket
         try:
             _clear(socket)
             await web.UnixSite(self._admin, str(socket)).start()
@@ -95,6 +98,9 @@ class Endpoints:
             if runner is not None:
                 await runner.cleanup()
         self._runner = self._admin = None
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                _clear(self._socket)
 
     def _application(self, token: Secret | None, *, admin: bool = False) -> web.Application:
         application = web.Application(middlewares=[_guard(token)] if token is not None else [])
@@ -112,7 +118,7 @@ class Endpoints:
     # -- answers --------------------------------------------------------------------------------------------------
 
     async def _index(self, request: web.Request) -> web.Response:
-        paths = ("/metrics", "/livez", "/readyz", "/api/status", *map("/api/health/{}".format, verdicts.SUBJECTS))
+        paths = ("/metrics", "/livez", "/readyz", "/api/status", *map("/api/health/{}".format, healthapi.SUBJECTS))
         links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in paths)
         return web.Response(
             text=f"<title>Nightjar</title><h1>Nightjar {__version__}</h1><ul>{links}</ul>", content_type="text/html"
@@ -132,9 +138,9 @@ class Endpoints:
 
     async def _health(self, request: web.Request) -> web.Response:
         subject = request.match_info["subject"]
-        if subject not in verdicts.SUBJECTS:
-            return answer({"error": f"no such subject; there are {', '.join(verdicts.SUBJECTS)}"}, status=404)
-        return answer(verdicts.report(subject, self._core, time.time()))
+        if subject not in healthapi.SUBJECTS:
+            return answer({"error": f"no such subject; there are {', '.join(healthapi.SUBJECTS)}"}, status=404)
+        return answer(healthapi.report(subject, self._core, time.time()))
 
     async def _status(self, request: web.Request) -> web.Response:
         return answer(await statusapi.status(self._core))
@@ -144,8 +150,14 @@ class Endpoints:
         return answer({"ok": not faults, "faults": faults.splitlines()}, status=422 if faults else 200)
 
 
+def _words(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "address already in use, perhaps by another agent; set `agent.listen` to another one"
+    return error.strerror or str(error)
+
+
 def _clear(socket: Path) -> None:
-    """Remove what a killed agent left behind; the state directory's mode keeps others from the new one."""
+    """Remove the socket, be it what a killed agent left behind; the directory's mode keeps others from the new one."""
     with contextlib.suppress(FileNotFoundError):
         socket.unlink()
 

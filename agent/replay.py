@@ -14,18 +14,28 @@ from agent.spool import Chunk, Settlement
 
 
 class Replay:
-    """A finite source of batches for one `Delivery`. `told` hears the items done after every request."""
+    """A finite source of batches for one `Delivery`. `told` hears the items done after every request.
+
+    `taken` are the numbers of the batches of which nothing was refused; sent `alone`, none shares another's verdict.
+    """
 
     def __init__(
-        self, batches: Iterable[Batch], told: Callable[[int], None] = lambda items: None, *, timeout: float = 30.0
+        self,
+        batches: Iterable[Batch],
+        told: Callable[[int], None] = lambda items: None,
+        *,
+        timeout: float = 30.0,
+        alone: bool = False,
     ) -> None:
         self._timeout = timeout  # what the exporter gives one request
         self._batches: Iterator[Batch] = iter(batches)
         self._told = told
+        self._alone = alone
         self._next: Batch | None = next(self._batches, None)
-        self._position = 0
+        self._position = self._fetched = self._settled = 0
         self._done = asyncio.Event()
         self.delivered = 0
+        self.taken: list[int] = []
         self.refused: dict[str, int] = {}
         self.words: list[str] = []
 
@@ -46,13 +56,14 @@ class Replay:
         if after is not None:
             return None
         batches: list[Batch] = []
-        items = 0
-        while self._next is not None and (not batches or items + len(self._next) <= max_items):
+        items, most = 0, 0 if self._alone else max_items
+        while self._next is not None and (not batches or items + len(self._next) <= most):
             batches.append(self._next)
             items += len(self._next)
             self._next = next(self._batches, None)
         start, self._position = self._position, self._position + items
-        return Chunk(batches, self._position, self._position, start) if batches else None
+        self._fetched += len(batches)
+        return Chunk(batches, self._fetched, self._position, start) if batches else None
 
     def passed(self, exporter: str, signal: str, chunk: Chunk) -> bool:
         """Nothing gives up what is replayed."""
@@ -60,6 +71,9 @@ class Replay:
 
     async def settle(self, settlement: Settlement) -> None:
         """Keep count."""
+        if not settlement.rejected and not settlement.partial:
+            self.taken += range(self._settled, settlement.seq)
+        self._settled = settlement.seq
         self.delivered += settlement.delivered
         for reason, items in settlement.partial.items():
             self.refused[reason] = self.refused.get(reason, 0) + items

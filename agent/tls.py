@@ -1,11 +1,11 @@
-"""The TLS of the agent's endpoint, from PEM files."""
+"""The TLS of the agent's endpoint, from PEM files, and what is wrong with such files."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from config import AgentOptions
+from config import AgentOptions, ClientOptions
 from config.files import Unreadable, read_regular
 
 LARGEST = 4 << 20  # bytes of a PEM file; a bundle of all public authorities has 0.2 MiB
@@ -15,13 +15,23 @@ def tls_context(options: AgentOptions) -> ssl.SSLContext | None:
     """What the endpoint is served with; None for plain HTTP. Raises ValueError, as options' own checks do."""
     if options.cert_file is None:
         return None
-    if faults := list(_file_faults(options)):
-        raise ValueError(*faults)
+    _check_files(client_ca_file=options.client_ca_file, cert_file=options.cert_file, key_file=options.key_file)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     _load_pair(context, options.cert_file, options.key_file)
     if options.client_ca_file is not None:
-        _load_authority(context, options.client_ca_file)
+        context.verify_mode = ssl.CERT_REQUIRED
+        _load_authority(context, "client_ca_file", options.client_ca_file)
     return context
+
+
+def try_client_files(options: ClientOptions) -> None:
+    """Load what a network client will load when it connects. Raises ValueError, as options' own checks do."""
+    _check_files(ca_file=options.ca_file, cert_file=options.cert_file, key_file=options.key_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if options.ca_file is not None:
+        _load_authority(context, "ca_file", options.ca_file)
+    if options.cert_file is not None:
+        _load_pair(context, options.cert_file, options.key_file)
 
 
 def _load_pair(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:
@@ -43,23 +53,24 @@ def _load_pair(context: ssl.SSLContext, cert_file: str, key_file: str | None) ->
         raise ValueError(f"cert_file: {cert_file} or {key_file} is damaged: {error}") from error
 
 
-def _load_authority(context: ssl.SSLContext, client_ca_file: str) -> None:
-    context.verify_mode = ssl.CERT_REQUIRED
+def _load_authority(context: ssl.SSLContext, option: str, file: str) -> None:
     try:
-        context.load_verify_locations(client_ca_file)
+        context.load_verify_locations(file)
     except ssl.SSLError as error:
-        raise ValueError(f"client_ca_file: {client_ca_file} is damaged: {error}") from error
+        raise ValueError(f"{option}: {file} is damaged: {error}") from error
 
 
-def _file_faults(options: AgentOptions) -> Iterator[str]:
-    """What is wrong with each file by itself; OpenSSL names none of them."""
-    for option, path, content in (
-        ("client_ca_file", options.client_ca_file, "CERTIFICATE"),
-        ("cert_file", options.cert_file, "CERTIFICATE"),
-        ("key_file", options.key_file, "PRIVATE KEY"),
-    ):
+def _check_files(**files: str | None) -> None:
+    if faults := list(_file_faults(files)):
+        raise ValueError(*faults)
+
+
+def _file_faults(files: Mapping[str, str | None]) -> Iterator[str]:
+    """What is wrong with each file, by its option; OpenSSL names none of them."""
+    for option, path in files.items():
         if path is None:
             continue
+        content = "PRIVATE KEY" if option == "key_file" else "CERTIFICATE"
         try:
             if f"{content}-----".encode() not in read_regular(path, LARGEST):
                 yield f"{option}: {path} holds no {content.lower()} in PEM"

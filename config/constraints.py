@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Meta
 
 from config.secret import Secret
 from config.values import Duration, Size
+
+_TO_THE_END: Final = re.compile(r"(?<!\\)\$\Z")  # as JSON Schema means it; Python's lets a line break follow
 
 
 def violations(value: Any, metas: Iterable[Meta]) -> Iterator[str]:
@@ -46,7 +48,7 @@ def _like(value: float, bound: float) -> str:
 
 
 def _text_violations(value: str, meta: Meta) -> Iterator[str]:
-    if meta.pattern is not None and not re.search(meta.pattern, value):
+    if meta.pattern is not None and not re.search(_TO_THE_END.sub(r"\\Z", meta.pattern), value):
         yield f"expected {meta.description or f'a string that matches {meta.pattern}'}"
 
 

@@ -7,7 +7,7 @@ and the Struct is built from the results. What msgspec's Meta constrains is held
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from msgspec.structs import FieldInfo
 
 from config.constraints import violations
 from config.documents import Node
-from config.faults import Fault, did_you_mean, key_path
+from config.faults import Fault, asking, key_path, nearest
 from config.scalars import INVALID, Sources, convert_scalar
 from config.secret import Secret
 from config.types import (
@@ -61,12 +61,22 @@ class Converter:
         return self.faults
 
     def fault(self, node: Node, path: str, message: str) -> None:
-        """Report a fault at a node's place."""
+        """Report a fault about a node's value, where that stands."""
+        self.faults.append(Fault.at(node.value_place, path, message))
+
+    def key_fault(self, node: Node, path: str, message: str) -> None:
+        """Report a fault about a node's key, where that stands."""
         self.faults.append(Fault.at(node.place, path, message))
 
+    def nearest(self, word: str, known: Iterable[str]) -> str:
+        """The known word that was probably meant, unless so much is wrong already that looking costs more than it
+        helps.
+        """
+        return nearest(word, known) if len(self.faults) < _HINTED else ""
+
     def hint(self, word: str, known: Iterable[str]) -> str:
-        """`; did you mean ...`, unless so much is wrong already that looking costs more than it helps."""
-        return did_you_mean(word, known) if len(self.faults) < _HINTED else ""
+        """`; did you mean ...`, or nothing."""
+        return asking(self.nearest(word, known))
 
     def convert(self, node: Node, kind: Any, path: str) -> Any:
         """The value that `node` stands for as a `kind`, or INVALID when it was faulted."""
@@ -124,7 +134,7 @@ class Converter:
         valid = True
         for key, one in node.value.items():
             for message in violations(key, metas):
-                self.fault(one, key_path(path, key), message)
+                self.key_fault(one, key_path(path, key), message)
                 valid = False
             values[key] = self.convert(one, inner, key_path(path, key))
         return values if valid and INVALID not in values.values() else INVALID
@@ -135,28 +145,34 @@ class Converter:
         kind: type[Struct],
         path: str,
         preset: Mapping[str, Any] = {},
+        meant: Collection[str] = (),
     ) -> Any:
-        """A Struct from a table; `preset` gives defaults that depend on where we run."""
+        """A Struct from a table; `preset` gives defaults that depend on where we run, and what is `meant` by an
+        option that does not exist is not asked for again.
+        """
         before = len(self.faults)
-        self.refuse_unknown(node, fields(kind), path)
-        values = dict(preset) | self._fields(node, fields(kind), path)
+        meant = {*meant, *self.refuse_unknown(node, fields(kind), path)}
+        values = dict(preset) | self._fields(node, fields(kind), path, meant)
         built = self._built(node, kind, values, path)
         return INVALID if len(self.faults) > before else built
 
-    def refuse_unknown(self, node: Node, known: Iterable[str], path: str) -> None:
-        """A fault for every key that is not an option."""
+    def refuse_unknown(self, node: Node, known: Collection[str], path: str) -> set[str]:
+        """A fault for every key that is not an option; the options that were probably meant."""
+        meant = set()
         for key, one in node.value.items():
             if key not in known:
-                self.fault(one, key_path(path, key), f"no such option{self.hint(key, known)}")
+                meant.add(near := self.nearest(key, known))
+                self.key_fault(one, key_path(path, key), f"no such option{asking(near)}")
+        return meant
 
-    def _fields(self, node: Node, known: Mapping[str, FieldInfo], path: str) -> dict[str, Any]:
+    def _fields(self, node: Node, known: Mapping[str, FieldInfo], path: str, meant: Collection[str]) -> dict[str, Any]:
         values = {}
         for key, field in known.items():
             if key in node.value:
                 values[field.name] = self.convert(node.value[key], field.type, key_path(path, key))
             elif default_of(field) is NODEFAULT:
                 values[field.name] = INVALID
-                if self._whole:
+                if self._whole and key not in meant:
                     self.fault(node, key_path(path, key), f"is required: set it to {description(field.type)}")
         return values
 
@@ -166,7 +182,8 @@ class Converter:
         stand_ins = {fields(kind)[key].name: stand_in(fields(kind)[key]) for key in faulty}
         if not self._whole or NODEFAULT in stand_ins.values():
             return INVALID
-        return self.judged(node, kind, path, lambda: kind(**{**values, **stand_ins}), but=faulty)
+        built = self.judged(node, kind, path, lambda: kind(**{**values, **stand_ins}), but=faulty)
+        return INVALID if faulty else built
 
     def judged(
         self, node: Node, kind: type[Struct], path: str, check: Callable[[], Any], but: Iterable[str] = ()
@@ -185,12 +202,17 @@ class Converter:
             return INVALID
 
     def _fault_by_message(self, node: Node, kind: type[Struct], message: str, path: str) -> None:
-        """Report `field: what is wrong with it` at the field, anything else at the table."""
+        """Report `field: what is wrong with it` at the field, `field.key: …` at the key, anything else at the table."""
         name, colon, rest = message.partition(": ")
-        if colon and name in kind.__struct_encode_fields__:
-            self.fault(node.value.get(name, node), key_path(path, name), rest)
-        else:
+        field, dot, key = name.partition(".")
+        written = node.value.get(field, node)
+        inside = written.value.get(key) if dot and isinstance(written.value, dict) else None
+        if not colon or field not in kind.__struct_encode_fields__ or (dot and inside is None):
             self.fault(node, path, message)
+        elif inside is not None:
+            self.key_fault(inside, key_path(key_path(path, field), key), rest)
+        else:
+            self.fault(written, key_path(path, field), rest)
 
 
 def _has_shape(node: Node, kind: Any) -> bool:

@@ -11,9 +11,10 @@ import tomli
 
 from config.faults import Fault, Place, dotted
 from config.files import Unreadable, read_regular
-from config.positions import DEEPEST, Path, TooDeep, last_key, scan
+from config.positions import DEEPEST, Offsets, Path, TooDeep, last_key, scan
 
 LARGEST: Final = 1 << 20  # bytes of one configuration file
+PLURAL: Final = ("collectors", "exporters")  # their kinds may be a table or an array of tables, file by file
 
 # What tomli says of a key that cannot stand where it stands, after the key and its value.
 _MISPLACED: Final = {
@@ -34,17 +35,22 @@ _PLAIN: Final = {
     "Expected newline or end of document": "expected the end of the line",
     "Unescaped '\\'": "a backslash in a string is written `\\\\`, or the string goes in single quotes",
 }
+_NOTHING: Final = re.compile(r"[ \t]*(#|\n|\Z)")
 _HUGE_NUMBER: Final = re.compile(r"[0-9][0-9_]{4000,}")
 
 
 class Node:
-    """A value of the tree: a dict or list of Nodes, or a plain TOML value. Its repr keeps the value to itself."""
+    """A value of the tree: a dict or list of Nodes, or a plain TOML value. Its repr keeps the value to itself.
 
-    __slots__ = ("place", "value")
+    `place` is that of its key or header; `value_place` that of the value, for a table with a header the same.
+    """
 
-    def __init__(self, value: Any, place: Place) -> None:
+    __slots__ = ("place", "value", "value_place")
+
+    def __init__(self, value: Any, place: Place, value_place: Place | None = None) -> None:
         self.value = value
         self.place = place
+        self.value_place = value_place or place
 
     def __repr__(self) -> str:
         return f"Node({self.place})"
@@ -92,14 +98,18 @@ def _parsed(text: str, places: _Places) -> dict[str, Any]:
     except tomli.TOMLDecodeError as error:
         if message := _found(_MISPLACED, error.msg):
             raise _misplaced(text[: error.pos], message, places) from None
-        raise places.malformed(
-            error.pos, _found(_PLAIN, error.msg) or f"{error.msg[:1].lower()}{error.msg[1:]}"
-        ) from None
+        raise places.malformed(min(error.pos, len(text.rstrip(" \t\n"))), _plain(text, error)) from None
     except ValueError:  # int() refuses more than 4300 digits
         found = _HUGE_NUMBER.search(text)
         raise places.malformed(found.start() if found else 0, "a number with too many digits") from None
     except RecursionError:
         raise places.malformed(0, "nested too deep") from None
+
+
+def _plain(text: str, error: tomli.TOMLDecodeError) -> str:
+    if error.msg.startswith("Invalid value") and _NOTHING.match(text, error.pos):
+        return "a value is missing" if text[: error.pos].rstrip().endswith("=") else "the array does not end"
+    return _found(_PLAIN, error.msg) or f"{error.msg[:1].lower()}{error.msg[1:]}"
 
 
 def _found(plain: Mapping[str, str], message: str) -> str:
@@ -109,19 +119,25 @@ def _found(plain: Mapping[str, str], message: str) -> str:
 def _misplaced(text: str, message: str, places: _Places) -> Malformed:
     """The fault of the last key of a text: where it was set before, or why it cannot stand there."""
     path, offset = last_key(text)
-    before = scan(text).get(path, offset)
+    before = scan(text)[0].get(path, offset)
     if before < offset:
         message = f"is written already at {places.at(before)}: it can stand only once"
+        if len(path) == 2 and path[0] in PLURAL:
+            message += f"; for several, write [[{dotted(map(str, path))}]] at the head of each"
     return places.malformed(offset, message, dotted(part for part in path if isinstance(part, str)))
 
 
-def _tree(value: Any, path: Path, offsets: dict[Path, int], places: _Places) -> Node:
-    place = places.at(offsets.get(path, 0))
+def _tree(value: Any, path: Path, offsets: tuple[Offsets, Offsets], places: _Places) -> Node:
+    keys, values = offsets
+    place = places.at(keys.get(path, 0))
+    at_value = places.at(values[path]) if path in values else None
     if isinstance(value, dict):
-        return Node({key: _tree(inner, (*path, key), offsets, places) for key, inner in value.items()}, place)
-    if isinstance(value, list):
-        return Node([_tree(inner, (*path, at), offsets, places) for at, inner in enumerate(value)], place)
-    return Node(value, place)
+        inside: Any = {key: _tree(inner, (*path, key), offsets, places) for key, inner in value.items()}
+    elif isinstance(value, list):
+        inside = [_tree(inner, (*path, at), offsets, places) for at, inner in enumerate(value)]
+    else:
+        inside = value
+    return Node(inside, place, at_value)
 
 
 class _Places:

@@ -68,7 +68,16 @@ def dotted(path: Iterable[str]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean "..."?` with the nearest known word, or nothing."""
+    return asking(nearest(word, known))
+
+
+def asking(near: str) -> str:
+    """The question whether a known word was meant; nothing when there is none."""
+    return f'; did you mean "{near}"?' if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that was probably meant, or nothing."""
     import difflib  # only needed when something is wrong
 
-    near = difflib.get_close_matches(word[:64], list(known), n=1, cutoff=0.65)
-    return f'; did you mean "{near[0]}"?' if near else ""
+    return next(iter(difflib.get_close_matches(word[:64], list(known), n=1, cutoff=0.65)), "")

@@ -169,7 +169,7 @@ class _Loading:
         for key, node in self._root.value.items():
             if key not in known:
                 kinds = ", ".join(f"[{name}]" for name in known)
-                self._converter.fault(
+                self._converter.key_fault(
                     node, key_path("", key), f"no such section{self._converter.hint(key, known)}; there are {kinds}"
                 )
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from config.documents import Node
+from config.documents import PLURAL, Node
 from config.faults import Fault, dotted
-
-PLURAL: Final = ("collectors", "exporters")  # their kinds may be a table or an array of tables, file by file
 
 
 def merge(into: Node, other: Node) -> list[Fault]:

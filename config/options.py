@@ -15,11 +15,21 @@ from config.values import Duration, Share, Size
 LabelName = Annotated[
     str,
     Meta(
-        pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,127}$", description="a label name: letters, digits and _, not a digit first"
+        pattern=r"^(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,127}$",
+        description="a label name: letters, digits and _, not a digit first, nor __: those names are Prometheus's own",
     ),
 ]
 Labels = dict[LabelName, str]
 PositiveDuration = Annotated[Duration, Meta(gt=0)]
+HeaderName = Annotated[
+    str,
+    Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", description="a header's name: letters, digits and -"),  # RFC 9110
+]
+_TEXT: Final = Meta(
+    pattern=r"^[^\x00-\x1f\x7f]*$", description="a string without line breaks and other control characters"
+)
+HeaderText = Annotated[str, _TEXT]
+HeaderSecret = Annotated[str | Secret, _TEXT]
 
 NAME_PATTERN: Final = r"[A-Za-z0-9_.-]{1,64}"
 
@@ -42,7 +52,7 @@ class AgentOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     client_ca_file: str | None = None
 
     def __post_init__(self) -> None:
-        faults = [*_listen_faults(self), *_tls_faults(self)]
+        faults = [*_listen_faults(self), *_tls_faults(self), *_label_faults(self.labels)]
         if self.token is not None and not self.token:
             faults.append("token: is empty, which would let everybody in")
         if faults:
@@ -79,7 +89,7 @@ class ExporterCommon(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every network client takes: TLS, proxy, headers, authentication. Plugins' Options inherit from it.
 
-    A subclass with a `__post_init__` of its own calls `super().__post_init__()` first.
+    A subclass adds to `faults`, or calls `super().__post_init__()` first in one of its own.
     """
 
     ca_file: str | None = None
@@ -88,14 +98,19 @@ class ClientOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     insecure_skip_verify: bool = False
     server_name: str | None = None
     proxy: str | None = None
-    headers: dict[str, str | Secret] = {}
-    bearer_token: Secret | None = None
+    headers: dict[HeaderName, HeaderSecret] = {}
+    bearer_token: Annotated[Secret, _TEXT] | None = None
     username: str | None = None
     password: Secret | None = None
 
     def __post_init__(self) -> None:
-        if faults := [*_certificate_faults(self.cert_file, self.key_file), *_authentication_faults(self)]:
+        if faults := self.faults():
             raise ValueError(*faults)
+
+    def faults(self) -> list[str]:
+        """What is wrong with these options together, as `option: what is wrong with it`."""
+        certificates = _certificate_faults(self.cert_file, self.key_file)
+        return [*certificates, *_authentication_faults(self), *_proxy_faults(self.proxy)]
 
 
 class Section(Struct, frozen=True, kw_only=True):
@@ -170,6 +185,28 @@ def _tls_faults(options: AgentOptions) -> list[str]:
     if options.client_ca_file is not None and options.cert_file is None and not faults:
         faults.append("client_ca_file: client certificates need TLS: set `cert_file` and `key_file` too")
     return faults
+
+
+def _label_faults(labels: Labels) -> list[str]:
+    """Those that would say the same of every collector, or contradict what says it."""
+    cures = {
+        "instance": "is what `agent.instance` says: set that",
+        "job": "tells collectors apart: set it in a collector's own `labels`",
+    }
+    return [f"labels.{name}: {cure}" for name, cure in cures.items() if name in labels]
+
+
+def _proxy_faults(proxy: str | None) -> list[str]:
+    if proxy is None:
+        return []
+    from urllib.parse import urlsplit
+
+    try:
+        parsed = urlsplit(proxy)
+        usable = parsed.scheme in ("http", "https") and parsed.hostname and parsed.port != 0
+    except ValueError:  # the port, or the brackets of an address
+        usable = False
+    return [] if usable else ['proxy: expected a URL such as "http://proxy.example.com:3128"']
 
 
 def _certificate_faults(cert_file: str | None, key_file: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where each key of a TOML text stands.
+"""Where each key of a TOML text stands, and each value.
 
 tomli gives values and no positions. This scanner walks the same text and finds the positions, and no values: it
 knows brackets, strings, comments, keys and commas. The text need not be valid; where it makes no sense the scan just
@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 Path = tuple[str | int, ...]
 Key = tuple[Path, int]  # a key's path, and the offset of its last part
+Offsets = dict[Path, int]
 
 DEEPEST: Final = 64  # levels of nesting; deeper is hostile, and costs the square of its depth to look at
 
@@ -66,12 +67,14 @@ class _Level(NamedTuple):
     position: int = 0
 
 
-def scan(text: str) -> dict[Path, int]:
-    r"""Offset of every key, and of every array element, by its path; `text` has `\n` line ends.
+def scan(text: str) -> tuple[Offsets, Offsets]:
+    r"""Offset of every key, and of every value that follows one, by its path; `text` has `\n` line ends.
 
-    A table's position is that of the last part of its header, or of the first key that implies it. Raises TooDeep.
+    An array's element counts as a key. A table's position is that of the last part of its header, or of the first key
+    that implies it. Raises TooDeep.
     """
-    return _scanned(text).positions
+    scanner = _scanned(text)
+    return scanner.positions, scanner.values
 
 
 def last_key(text: str) -> Key:
@@ -88,7 +91,8 @@ def _scanned(text: str) -> _Scanner:
 
 class _Scanner:
     def __init__(self, text: str) -> None:
-        self.positions: dict[Path, int] = {}
+        self.positions: Offsets = {}
+        self.values: Offsets = {}
         self.key: Key = ((), 0)  # the last one that is said whole
         self._tokens = _tokens(text)
         self._token = _END
@@ -199,6 +203,7 @@ class _Scanner:
         self._note(path, parts[-1].offset)
         self.key = path, parts[-1].offset
         self._take("=")
+        self.values.setdefault(path, self._token.offset)
         self._value(levels, path)
         return levels
 

@@ -25,7 +25,7 @@ _SORTS: Final = {
     bool: "true or false",
     int: "a number",
     float: "a number",
-    str: "another string",
+    str: "a string",
     dict: "a table",
     list: "an array",
 }
@@ -83,7 +83,9 @@ class Sources:
         """`expected this, got that`, where that is shown only if it cannot be a secret."""
         if names := _reference_names(node):
             return f"the value of {names} is not {expected}"
-        return f"expected {expected}, got {_sort(node.value) if secret else _shown(node.value)}"
+        got = _sort(node.value) if secret else _shown(node.value)
+        another = got == "a string" and ('"' in expected or "string" in expected)
+        return f"expected {expected}, got {'another string' if another else got}"
 
 
 def convert_scalar(node: Node, kind: Any, sources: Sources) -> tuple[Any, list[str]]:

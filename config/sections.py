@@ -55,13 +55,13 @@ class SectionReader:
         if kind not in self._table:
             known = ", ".join(sorted(self._table)) or "none"
             hint = self._converter.hint(kind, self._table)
-            self._converter.fault(node, path, f"no such {self._side}{hint}; there are: {known}")
+            self._converter.key_fault(node, path, f"no such {self._side}{hint}; there are: {known}")
             return None
         try:
             return self._table[kind]()
         except ImportError as error:
             reason = self._converter.sources.scrubbed(str(error))
-            self._converter.fault(node, path, f"this {self._side} cannot be loaded: {reason}")
+            self._converter.key_fault(node, path, f"this {self._side} cannot be loaded: {reason}")
             return None
 
     def _instances(self, node: Node, path: str) -> list[Node]:
@@ -76,10 +76,10 @@ class SectionReader:
         path = key_path(f"{self._side}s", kind)
         own = set(options.__struct_encode_fields__)
         common = set(self._common.__struct_encode_fields__)
-        self._converter.refuse_unknown(node, sorted(own | common | {"name"}), path)
+        meant = self._converter.refuse_unknown(node, sorted(own | common | {"name"}), path)
         name = self._name(kind, number, node, path, None if "name" in own else node.value.get("name"))
         shared = self._converter.convert_struct(_part(node, common - own), self._common, path)
-        values = self._converter.convert_struct(_part(node, own), options, path)
+        values = self._converter.convert_struct(_part(node, own), options, path, meant=meant)
         if name is None or shared is INVALID or values is INVALID:
             return None
         section = Section(kind=kind, name=name, common=_completed(shared, values, own & common), options=values)
@@ -108,7 +108,7 @@ def _name_fault(name: Any) -> str:
 
 
 def _part(node: Node, keys: set[str]) -> Node:
-    return Node({key: inner for key, inner in node.value.items() if key in keys}, node.place)
+    return Node({key: inner for key, inner in node.value.items() if key in keys}, node.place, node.value_place)
 
 
 def _completed(shared: Any, options: Struct, keys: set[str]) -> Any:

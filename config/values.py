@@ -46,7 +46,7 @@ class Duration(float):
     """
 
     __slots__ = ()
-    expected: ClassVar[str] = 'a duration such as "15s"'
+    expected: ClassVar[str] = 'a duration such as "15s" or "1m30s"'
     pattern: ClassVar[str] = r"(?=.)" + _DURATION.pattern
 
     def __new__(cls, text: str) -> Self:  # noqa: D102  the class says it

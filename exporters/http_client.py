@@ -11,13 +11,16 @@ import asyncio
 import base64
 import contextlib
 import errno
+import html
 import ssl
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, NoReturn
+from urllib.parse import quote
 
 import aiohttp
+import orjson
 from msgspec import Struct
 from multidict import CIMultiDict
 from yarl import URL
@@ -48,8 +51,8 @@ def url_faults(url: str) -> list[str]:
     """What is wrong with a destination's URL."""
     try:
         parsed = URL(url)
-    except ValueError:
-        return ["url: is no URL"]
+    except ValueError as error:
+        return ["url: the port is beyond 65535" if "range" in str(error) else "url: is no URL"]
     if parsed.scheme not in ("http", "https") or not parsed.host:
         return ['url: expected a URL such as "https://metrics.example.com/api/v1/write"']
     return []
@@ -98,13 +101,15 @@ class HttpClient:
         self._url = parsed.with_user(None)
         self._user, self._password = parsed.user, parsed.password
         self._options = options
-        self._proxy = options.proxy or environment.proxy_for(str(self._url))
+        self._proxy = options.proxy or _environment_proxy(self._url)
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """One request; raises `Retry` when no answer came."""
+        if self._proxy and url_faults(self._proxy):  # of the environment; nothing of it is quoted
+            raise Retry(f"{self.where}: the proxy of the environment is no URL of a proxy", kind="proxy")
         everything = CIMultiDict(self._user_headers())
         everything.update(headers)  # replaces, whatever the case: the protocol's headers win
         everything.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
@@ -187,9 +192,9 @@ class HttpClient:
         """The body without our secrets, should the server have echoed them."""
         texts = [secret.reveal() for secret in self._secrets()]
         texts += [self._password or "", self._authorization().partition(" ")[2], *(text or "" for text in self._hidden)]
-        for text in texts:
-            if text:
-                body = body.replace(text.encode(), b"***")
+        forms = {form for text in texts if text for form in _forms(text)}
+        for form in sorted(forms, key=len, reverse=True):  # one secret may hold another
+            body = body.replace(form, b"***")
         return body
 
     def _raise_retry(self, error: aiohttp.ClientError | OSError) -> NoReturn:
@@ -231,7 +236,7 @@ def error_kind(error: aiohttp.ClientError | OSError) -> str:
         return "timeout"
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError) or "[SSL" in str(error):
         return "tls"
-    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError | aiohttp.InvalidURL):
         return "proxy"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "dns"
@@ -246,6 +251,8 @@ def _reason(error: aiohttp.ClientError | OSError) -> str:
     """What happened, in words that hold no URL and no header."""
     if isinstance(error, aiohttp.ClientResponseError):
         return " ".join(f"{type(error).__name__} {error.message}".split())[:_WORDS_CHARACTERS]
+    if isinstance(error, aiohttp.InvalidURL):  # its text is the URL: that of a proxy, with its password
+        return "the URL of the proxy cannot be used"
     if isinstance(error, aiohttp.ClientConnectorError):
         return str(error.os_error) or type(error.os_error).__name__
     return " ".join(str(error).split())[:_WORDS_CHARACTERS] or type(error).__name__
@@ -261,6 +268,19 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     if not response.content.at_eof():
         response.close()
     return bytes(body)
+
+
+def _forms(text: str) -> Iterable[bytes]:
+    """A secret as a server may echo it: as it is, in JSON, in a URL, in HTML."""
+    plain = text.encode()
+    escaped = quote(text, safe="").encode()
+    return (plain, orjson.dumps(text)[1:-1], escaped, escaped.lower(), html.escape(text).encode())
+
+
+def _environment_proxy(url: URL) -> str | None:
+    """What `$HTTP_PROXY` and its like say; a host without a scheme is meant as HTTP, as curl takes it."""
+    proxy = environment.proxy_for(str(url))
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def _basic(user: str, password: str) -> str:

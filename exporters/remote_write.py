@@ -17,7 +17,7 @@ import cramjam
 from msgspec import Meta, Struct
 
 from agent.model import Batch, Delivered, MetricBatch, Reencode, Rejected, Request, Retry, Series, Signal, TooLarge
-from config import ClientOptions
+from config import ClientOptions, HeaderText
 from exporters.http_client import Answer, HttpClient, header_faults, retry_after, url_faults, words
 from exporters.wire.remote_write_1 import Encoded, RemoteWrite1, families
 from exporters.wire.remote_write_2 import RemoteWrite2
@@ -137,13 +137,12 @@ class RemoteWrite:
 
         url: str
         protocol: Literal["auto", "2.0", "1.0"] = "auto"
-        tenant: str | None = None
+        tenant: HeaderText | None = None
         max_samples: Annotated[int, Meta(ge=1, le=100_000)] = 50_000
 
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if faults := [*url_faults(self.url), *header_faults(self.headers, _RESERVED)]:
-                raise ValueError(*faults)
+        def faults(self) -> list[str]:
+            """Those of every network client, and of the URL."""
+            return [*super().faults(), *url_faults(self.url), *header_faults(self.headers, _RESERVED)]
 
     signals = frozenset({Signal.METRICS})
 

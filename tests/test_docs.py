@@ -68,6 +68,17 @@ def test_the_configuration_of_the_readme_is_accepted(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_faults_that_the_readme_shows_are_what_the_program_says(tmp_path) -> None:
+    (shown,) = re.findall(r"```\n\$ nightjar config check -c agent.toml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "agent.toml").write_text(
+        '[agent]\ninterval = 15\n\n[collectors.host]\n\n[exporters.remote_write]\nurll = "http://127.0.0.1/"\n'
+    )
+    done = subprocess.run(
+        [NIGHTJAR, "config", "check", "-c", "agent.toml"], cwd=tmp_path, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (78, shown)
+
+
 def test_the_example_obeys_the_published_schema() -> None:
     import jsonschema
     import tomli

@@ -35,6 +35,16 @@ class Lazy(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101  # the table above says so
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command, or the one that was probably meant."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from config.faults import did_you_mean
+
+            ctx.fail(f"no such command {args[0]!r}{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list, without importing anything."""
         with formatter.section("Commands"):

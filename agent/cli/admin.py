@@ -41,6 +41,14 @@ def ask(state: Path, path: str, method: str = "GET") -> Any:
     except PermissionError as error:
         raise NotRunning(f"{where} may not be opened by this user; try as the agent's user, or root") from error
     except (OSError, http.client.HTTPException, orjson.JSONDecodeError) as error:
-        raise NotRunning(f"no agent answers on {where} ({error}); start one with `nightjar run`") from error
+        raise NotRunning(f"no agent answers on {where}{_words(error)}; start one with `nightjar run`") from error
     finally:
         connection.close()
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return ", which does not exist"
+    if isinstance(error, ConnectionRefusedError):
+        return ", which a killed agent left behind"
+    return f": {getattr(error, 'strerror', None) or error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import click
@@ -36,10 +37,22 @@ def check(file: str | None) -> None:
 
 
 def _spool_line(state_dir: str) -> None:
-    """What already waits there, if it can be read beside a running agent."""
+    """What already waits there, and whether it can be read; nothing is written or locked."""
+    from agent.cli import inspection
+
     file = Path(state_dir) / "spool.db"
-    if file.exists() and os.access(file, os.R_OK):
-        click.echo(f"there are {options.size(file.stat().st_size)} in {file}; `nightjar spool stat` tells what waits")
+    if not file.exists() or not os.access(file, os.R_OK):
+        return
+    try:
+        found = inspection.stat(file.parent)
+    except OSError as error:
+        click.echo(f"trouble: {file} cannot be read: {error.strerror}", err=True)
+        return
+    pending = [f"{one['pending']} items for {one['exporter']}" for one in found["ledger"] if one["pending"]]
+    age = f", the oldest stored {options.ago(time.time() - found['oldest'])} ago" if pending and found["oldest"] else ""
+    click.echo(f"waiting there: {', '.join(pending) or 'nothing'}{age}; {options.size(found['bytes'])} on disk")
+    if found["trouble"]:
+        click.echo(f"trouble: {found['trouble']}", err=True)
 
 
 @config.command(epilog="Example: nightjar config show --json")

@@ -16,6 +16,7 @@ from agent.cli import BAD_CONFIG
 from agent.plugins import COLLECTORS, EXPORTERS
 from config import (
     AgentOptions,
+    ClientOptions,
     Config,
     ConfigError,
     ExporterCommon,
@@ -83,12 +84,14 @@ def read(file: str | None, loaded: Callable[[str | None], Config] = load_plain, 
 def _try_out(part: AgentOptions | SpoolOptions | Section) -> None:
     """Build a part as the daemon would; constructors do no I/O but read certificates. Raises ValueError."""
     from agent.assembly import Refused, build
-    from agent.tls import tls_context
+    from agent.tls import tls_context, try_client_files
 
     if isinstance(part, AgentOptions):
         tls_context(part)
     if not isinstance(part, Section):
         return
+    if isinstance(part.options, ClientOptions):
+        try_client_files(part.options)
     try:
         if isinstance(part.common, ExporterCommon):
             build(EXPORTERS, part, timeout=float(part.common.timeout))

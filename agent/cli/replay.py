@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from agent.assembly import Refused, build
-from agent.cli import options
+from agent.cli import inspection, options
+from agent.codec import Corrupt
+from agent.model import Batch
 from agent.plugins import EXPORTERS
 from agent.replay import Replay
 from agent.spool.lock import AlreadyRunning
-from agent.spool.offline import Offline
+from agent.spool.offline import DamagedSpool, Offline, decoded_rejected
 from agent.spool.offline import replay as stored
 from config import Config, Section
 
@@ -27,25 +29,44 @@ def replay(config: Config, target: str, path: Path | None, *, rejected: bool) ->
         names = ", ".join(one.name for one in config.exporters) or "none"
         raise click.BadParameter(f"no exporter is called {target!r}; there are: {names}", param_hint="--to")
     try:
-        with contextlib.ExitStack() as stack:
-            own = None if path else stack.enter_context(Offline(Path(config.agent.state_dir)))
-            source = path or Path(config.agent.state_dir) / "spool.db"
-            letters = own.rejected() if own and rejected else []
-            done = asyncio.run(_send(source, section, rejected=rejected))
-            if own and letters and done.delivered == sum(one.items for one in letters):
-                own.forget_rejected([one.id for one in letters])
+        if path is not None:
+            done = asyncio.run(_send(stored(path, rejected=rejected), section))
+            fault = inspection.fault(path)
+        else:
+            done, fault = _send_own(Path(config.agent.state_dir), section, rejected=rejected)
     except (AlreadyRunning, Refused) as error:
         options.refuse(error)
-    except OSError as error:
+    except (DamagedSpool, OSError) as error:
         options.fail(error)
-    _report(done)
+    _report(done, f"{path or config.agent.state_dir} {fault}" if fault else "")
 
 
-async def _send(source: Path, section: Section, *, rejected: bool) -> Replay:
+def _send_own(state: Path, section: Section, *, rejected: bool) -> tuple[Replay, str]:
+    """Send from the spool that no agent holds; dead letters that are taken are forgotten."""
+    with Offline(state) as own:
+        if not rejected:
+            done = asyncio.run(_send(stored(state / "spool.db"), section))
+        else:
+            letters = dict(_letters(own))
+            done = asyncio.run(_send(letters.values(), section, alone=True))
+            ids = list(letters)
+            if done.taken and not own.fault:
+                own.forget_rejected([ids[number] for number in done.taken])
+        return done, f"is damaged: {own.fault}" if own.fault else ""
+
+
+def _letters(own: Offline) -> Iterator[tuple[int, Batch]]:
+    """The dead letters that can be read, by their ids."""
+    for one in own.rejected():
+        with contextlib.suppress(Corrupt):
+            yield one.id, decoded_rejected(one)
+
+
+async def _send(batches: Iterable[Batch], section: Section, *, alone: bool = False) -> Replay:
     timeout = float(section.common.timeout or 30.0)
     exporter = build(EXPORTERS, section, timeout=timeout)
     with _bar() as told:
-        done = Replay(stored(source, rejected=rejected), told, timeout=timeout)
+        done = Replay(batches, told, timeout=timeout, alone=alone)
         await done.run(section.name, exporter)
     return done
 
@@ -61,9 +82,13 @@ def _bar() -> Iterator[Callable[[int], None]]:
         yield lambda items: progress.update(task, completed=items)
 
 
-def _report(done: Replay) -> None:
-    click.echo(f"{done.delivered} items delivered, {sum(done.refused.values())} refused")
+def _report(done: Replay, fault: str) -> None:
+    nothing = not done.delivered and not done.refused
+    if not (fault and nothing):
+        click.echo(f"{done.delivered} items delivered, {sum(done.refused.values())} refused")
     for words in dict.fromkeys(done.words):
         click.echo(f"refused: {words}", err=True)
-    if done.refused:
+    if fault:
+        click.echo(f"nightjar: {fault}", err=True)
+    if done.refused or (fault and nothing):
         sys.exit(1)

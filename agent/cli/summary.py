@@ -88,8 +88,10 @@ def _foot(daemon: Daemon) -> Text:
     agent = daemon.core.config.agent
     if not agent.listen:
         return Text("endpoints are off; `nightjar status` still answers", style="dim")
+    if (port := daemon.endpoints.port) is None:
+        return Text("stopped; what is pending waits in the spool", style="dim")
     scheme = "http" if agent.cert_file is None else "https"
-    base = f"{scheme}://{agent.listen.rpartition(':')[0] or '127.0.0.1'}:{daemon.endpoints.port}"
+    base = f"{scheme}://{agent.listen.rpartition(':')[0] or '127.0.0.1'}:{port}"
     return Text.assemble(
         ("look at ", "dim"), f"{base}/metrics", ("  ", ""), f"{base}/readyz", ("  stop with Ctrl-C", "dim")
     )

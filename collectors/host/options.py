@@ -120,10 +120,16 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     vmstat_fields: str = VMSTAT_FIELDS  # fields of /proc/vmstat
 
     def __post_init__(self) -> None:
-        """Every expression compiles; raises ValueError."""
-        for name in self.__struct_fields__:
-            if name.endswith(("_include", "_exclude", "_fields")):
-                try:
-                    re.compile(getattr(self, name))
-                except re.error as error:
-                    raise ValueError(f"{name} is no regular expression: {error}") from None
+        """Every expression compiles; raises ValueError with those that do not."""
+        names = [name for name in self.__struct_fields__ if name.endswith(("_include", "_exclude", "_fields"))]
+        faults = [(name, fault) for name in names if (fault := _fault(getattr(self, name)))]
+        if faults:
+            raise ValueError(*(f"{name}: is no regular expression: {fault}" for name, fault in faults))
+
+
+def _fault(expression: str) -> str:
+    try:
+        re.compile(expression)
+    except re.error as error:
+        return str(error)
+    return ""

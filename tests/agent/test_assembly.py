@@ -15,7 +15,7 @@ from agent.assembly import OWN, Assembly, Refused, build
 from agent.clock import Clock
 from agent.delivery import Delivery
 from agent.model import STALE
-from agent.pipeline import Pipeline
+from agent.pipeline import Pipeline, join_labels
 from agent.plugins import Plugins
 from agent.runner import Runner
 from agent.scheduler import Scheduler
@@ -127,6 +127,21 @@ async def test_what_a_collector_inherits_counts_as_its_own(assembly: Assembly, a
     await changed(assembly, config(collector("a")))
     changes = await changed(assembly, config(collector("a"), **agent))
     assert changes["changed"] == [OWN, "a"]
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({}, {"instance": "host", "job": "numbers"}),
+        ({"job": "mine"}, {"instance": "host", "job": "mine"}),
+        ({"job": "mine", "instance": "there"}, {"instance": "there", "job": "mine"}),
+    ],
+)
+async def test_a_collectors_own_labels_take_the_place_of_job_and_instance(
+    assembly: Assembly, own: dict[str, str], expected: dict[str, str]
+) -> None:
+    await changed(assembly, config(collector("a", labels=own)))
+    assert dict(join_labels({}, *assembly.runners["a"].stamper.context)) == expected
 
 
 async def test_a_timeout_is_never_longer_than_the_interval(assembly: Assembly) -> None:

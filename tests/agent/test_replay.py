@@ -54,6 +54,13 @@ def test_what_was_stored_is_sent_whatever_the_sizes(sizes: list[int], max_items:
     assert (replay.delivered, replay.refused) == (sum(sizes), {})
 
 
+def test_sent_alone_each_batch_has_a_verdict_of_its_own() -> None:
+    exporter, replay = Recording(100, refused=7.0), Replay(batches([5, 10, 40]), alone=True)
+    asyncio.run(replay.run("there", exporter))
+    assert replay.taken == [0, 2]
+    assert (replay.delivered, replay.refused) == (54, {"bad_request": 1})
+
+
 def test_what_is_refused_is_counted_and_the_rest_sent() -> None:
     exporter, replay = Recording(20, refused=7.0), Replay(batches([5, 10, 40]))
     asyncio.run(replay.run("there", exporter))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.tls import tls_context
-from config import AgentOptions
+from agent.tls import tls_context, try_client_files
+from config import AgentOptions, ClientOptions
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,21 @@ def test_a_file_that_cannot_be_used_is_named(folder: Path, files: dict[str, str]
     assert len(caught.value.args) == len(faults)
     for said, fault in zip(caught.value.args, faults, strict=True):
         assert re.fullmatch(fault.replace("{folder}", str(folder)), said), said
+
+
+def test_a_clients_files_that_can_be_used_are_taken(folder: Path) -> None:
+    try_client_files(ClientOptions())
+    try_client_files(ClientOptions(ca_file=f"{folder}/locked.pem", cert_file=f"{folder}/both.pem"))
+
+
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        ({"ca_file": "none"}, "ca_file: .*/none: there is no such file"),
+        ({"ca_file": "torn.pem"}, "ca_file: .*/torn.pem is damaged"),
+        ({"cert_file": "plain.pem", "key_file": "locked.key"}, "key_file: .*/locked.key holds an encrypted key"),
+    ],
+)
+def test_a_clients_file_that_cannot_be_used_is_named(folder: Path, files: dict[str, str], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        try_client_files(ClientOptions(**{option: f"{folder}/{file}" for option, file in files.items()}))

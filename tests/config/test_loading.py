@@ -98,22 +98,22 @@ file = 3
 [rules]
 """
     assert faults(text) == [
-        'agent.toml:2:1: agent.interval: expected a duration such as "15s", got 15',
-        'agent.toml:3:1: agent.log_level: no such choice; did you mean "info"?',
+        'agent.toml:2:12: agent.interval: expected a duration such as "15s" or "1m30s", got 15',
+        'agent.toml:3:13: agent.log_level: no such choice; did you mean "info"?',
         "agent.toml:4:1: agent.colour: no such option",
-        "agent.toml:6:1: spool.max_size: must be at least 4MiB",
+        "agent.toml:6:12: spool.max_size: must be at least 4MiB",
         'agent.toml:8:1: collectors.redis.adress: no such option; did you mean "address"?',
-        "agent.toml:9:1: collectors.redis.database: must be at most 15",
+        "agent.toml:9:12: collectors.redis.database: must be at most 15",
         'agent.toml:10:13: collectors.reddis: no such collector; did you mean "redis"?'
         "; there are: broken, dns, host, http, redis",
         "agent.toml:11:14: collectors.http.url: is required: set it to a string",
-        'agent.toml:12:7: collectors.http.retry.count: expected a whole number, got "3"',
+        'agent.toml:12:15: collectors.http.retry.count: expected a whole number, got "3"',
         'agent.toml:13:7: collectors.http.retry.cuont: no such option; did you mean "count"?',
         "agent.toml:14:23: collectors.http.expect_status[1]: must be at least 100",
-        "agent.toml:14:27: collectors.http.expect_status[2]: expected a whole number, got another string",
-        "agent.toml:15:1: collectors.http.follow: expected true or false, got another string",
+        "agent.toml:14:27: collectors.http.expect_status[2]: expected a whole number, got a string",
+        "agent.toml:15:10: collectors.http.follow: expected true or false, got a string",
         "agent.toml:16:10: collectors.http.steps[0].metric: is required: set it to a string",
-        "agent.toml:18:1: exporters.file: expected a table [exporters.file], or several: [[exporters.file]]",
+        "agent.toml:18:8: exporters.file: expected a table [exporters.file], or several: [[exporters.file]]",
         "agent.toml:19:2: rules: no such section; there are [agent], [spool], [collectors], [exporters]",
     ]
 
@@ -129,8 +129,8 @@ username = "u"
 bearer_token = "b"
 """
     assert faults(text) == [
-        "agent.toml:2:1: collectors.http.url: must begin with http:// or https://, not ftp://x",
-        "agent.toml:7:1: collectors.http.bearer_token: is one way to log in and `username` another: set only one",
+        "agent.toml:2:7: collectors.http.url: must begin with http:// or https://, not ftp://x",
+        "agent.toml:7:16: collectors.http.bearer_token: is one way to log in and `username` another: set only one",
     ]
 
 
@@ -146,12 +146,12 @@ bearer_token = "b"
 username = "u"
 """
     assert faults(text) == [
-        "agent.toml:2:1: collectors.http.url: must begin with http:// or https://, not ftp://x",
+        "agent.toml:2:7: collectors.http.url: must begin with http:// or https://, not ftp://x",
         'agent.toml:3:1: collectors.http.folow: no such option; did you mean "follow"?',
-        'agent.toml:4:1: collectors.http.body_limit: expected a size such as "512MiB", got 1',
+        'agent.toml:4:14: collectors.http.body_limit: expected a size such as "512MiB", got 1',
         "agent.toml:5:14: collectors.http.url: is required: set it to a string",
-        "agent.toml:6:7: collectors.http.retry.count: must be at most 10",
-        "agent.toml:7:1: collectors.http.bearer_token: is one way to log in and `username` another: set only one",
+        "agent.toml:6:15: collectors.http.retry.count: must be at most 10",
+        "agent.toml:7:16: collectors.http.bearer_token: is one way to log in and `username` another: set only one",
     ]
 
 
@@ -169,6 +169,46 @@ password = "p"
         "agent.token",
         "exporters.remote_write.username",
     ]
+
+
+def test_an_option_that_was_probably_meant_is_not_asked_for_again(faults: Faults) -> None:
+    """Neither at the section nor deeper; and what stands in for it is tried out by nobody."""
+    assert faults('[collectors.http]\nurll = "x"') == [
+        'agent.toml:2:1: collectors.http.urll: no such option; did you mean "url"?'
+    ]
+    assert faults('[collectors.http]\nurl = "http://x"\nsteps = [{ metrik = "m" }]') == [
+        'agent.toml:3:12: collectors.http.steps[0].metrik: no such option; did you mean "metric"?'
+    ]
+
+
+@pytest.mark.parametrize("table", ["agent", "collectors.host"])
+def test_label_names_that_prometheus_keeps_for_itself_are_refused(faults: Faults, table: str) -> None:
+    (fault,) = faults(f'[{table}]\nlabels = {{ __name__ = "x" }}')
+    assert fault.startswith(f"agent.toml:2:12: {table}.labels.__name__: expected a label name: ")
+
+
+def test_job_and_instance_are_no_labels_of_the_whole_agent(faults: Faults) -> None:
+    assert faults('[agent]\n[agent.labels]\njob = "x"\ninstance = "y"\n[collectors.host.labels]\njob = "z"') == [
+        "agent.toml:3:1: agent.labels.job: tells collectors apart: set it in a collector's own `labels`",
+        "agent.toml:4:1: agent.labels.instance: is what `agent.instance` says: set that",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('proxy = "foo"', "2:9: collectors.http.proxy: expected a URL"),
+        ('proxy = "http://proxy:99999"', "2:9: collectors.http.proxy: expected a URL"),
+        ('headers = { "a b" = "x" }', '2:13: collectors.http.headers."a b": expected a header\'s name'),
+        ('headers = { a = "x\\n" }', "2:17: collectors.http.headers.a: expected a string without line breaks"),
+        ('headers = { a = "${env:BROKEN}" }', "2:17: collectors.http.headers.a: the value of ${env:BROKEN}: expected"),
+        ('bearer_token = "${env:BROKEN}"', "2:16: collectors.http.bearer_token: the value of ${env:BROKEN}: expected"),
+    ],
+)
+def test_what_no_request_could_carry_is_refused(faults: Faults, line: str, fault: str) -> None:
+    (found,) = faults(f'[collectors.http]\n{line}\nurl = "http://x"', environ={"BROKEN": "open\nsesame"})
+    assert found.startswith(f"agent.toml:{fault}")
+    assert "sesame" not in found
 
 
 def test_every_sound_part_is_tried_out_and_what_it_says_then_stands_at_its_place(
@@ -190,16 +230,36 @@ def test_every_sound_part_is_tried_out_and_what_it_says_then_stands_at_its_place
     with pytest.raises(ConfigError) as caught:
         load(str(path), collectors=collectors, exporters=exporters, trial=trial)
     assert str(caught.value).replace(f"{path}:", "").splitlines() == [
-        '2:1: agent.interval: expected a duration such as "15s", got 1',
+        '2:12: agent.interval: expected a duration such as "15s" or "1m30s", got 1',
         "4:13: collectors.http: and more",
-        "5:1: collectors.http.url: is unknown to ***",
+        "5:7: collectors.http.url: is unknown to ***",
     ]
     assert [getattr(part, "name", "spool") for part in tried] == ["spool", "http", "file"]
 
 
+def test_a_check_may_name_a_key_of_a_table_and_one_that_is_not_written_falls_back_to_the_section(
+    tmp_path: Path, collectors: Kinds, exporters: Kinds
+) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("[collectors.http]\nurl = 'http://x'\nretry = { count = 1 }\n")
+
+    def trial(part: object) -> None:
+        if isinstance(part, Section):
+            raise ValueError("retry.count: is odd", "retry.pause: is odd", "url.x: is odd", "steps.x: is odd")
+
+    with pytest.raises(ConfigError) as caught:
+        load(str(path), collectors=collectors, exporters=exporters, trial=trial)
+    assert str(caught.value).replace(f"{path}:", "").splitlines() == [
+        "1:13: collectors.http: retry.pause: is odd",
+        "1:13: collectors.http: steps.x: is odd",
+        "1:13: collectors.http: url.x: is odd",
+        "3:11: collectors.http.retry.count: is odd",
+    ]
+
+
 def test_what_a_plugin_repeats_is_masked_if_it_is_a_secret_anywhere(faults: Faults) -> None:
     text = '[collectors.http]\nurl = "open-sesame"\n[collectors.redis]\npassword = "open-sesame"\n'
-    assert faults(text) == ["agent.toml:2:1: collectors.http.url: must begin with http:// or https://, not ***"]
+    assert faults(text) == ["agent.toml:2:7: collectors.http.url: must begin with http:// or https://, not ***"]
 
 
 def test_a_collector_whose_driver_is_missing_is_a_fault(faults: Faults) -> None:
@@ -236,7 +296,7 @@ def test_listening_beyond_this_machine_needs_a_token_client_certificates_or_the_
 ) -> None:
     found = faults(f'[agent]\nlisten = "{listen}"\n{more}')
     assert (found == []) is accepted
-    assert all(line.startswith(("agent.toml:2:1: agent.listen: ", "agent.toml:3:1: agent.")) for line in found)
+    assert all(line.startswith(("agent.toml:2:10: agent.listen: ", "agent.toml:3:")) for line in found)
 
 
 def test_conf_d_is_merged_in_name_order(load_text: Load, tmp_path: Path) -> None:
@@ -289,8 +349,8 @@ name = "${env:N}"
     assert faults(text, environ={"N": "n"}) == [
         "agent.toml:4:13: collectors.host.name: the collector at agent.toml:2:1 has this name already: "
         "names must differ",
-        "agent.toml:6:1: collectors.redis.name: expected 1 to 64 letters, digits, `_`, `.` or `-`",
-        "agent.toml:11:1: exporters.remote_write.name: a name shows everywhere, so it is written out: "
+        "agent.toml:6:8: collectors.redis.name: expected 1 to 64 letters, digits, `_`, `.` or `-`",
+        "agent.toml:11:8: exporters.remote_write.name: a name shows everywhere, so it is written out: "
         "no references here",
     ]
 
@@ -323,6 +383,10 @@ def test_sections_compare_by_value_so_that_a_reload_sees_what_changed(load_text:
         (b"a = " + b"9" * 5000, "agent.toml:1:5: a number with too many digits"),
         (b"[agent]\ntoken = 'sesame", "agent.toml:2:16: the string does not end"),
         (b"[agent]\ntoken = sesame", "agent.toml:2:9: not a value; strings need quotation marks"),
+        (b"[agent]\ntoken =\n\n", "agent.toml:2:8: a value is missing"),
+        (b"[agent]\ntoken = # none\n", "agent.toml:2:9: a value is missing"),
+        (b"a = [\n", "agent.toml:1:6: the array does not end"),
+        (b"a = [1,\n\n\n", "agent.toml:1:8: the array does not end"),
     ],
 )
 def test_what_is_no_toml_is_refused_at_its_place(faults: Faults, content: bytes, fault: str) -> None:
@@ -348,6 +412,12 @@ def test_a_key_that_is_written_twice_is_named_with_both_places(
     assert fault == f"agent.toml:{second}: is written already at agent.toml:{first}: it can stand only once"
 
 
+def test_a_section_that_is_written_twice_is_told_how_several_are_written(faults: Faults) -> None:
+    assert faults("[collectors.redis]\n[collectors.redis]")[0].endswith(
+        "it can stand only once; for several, write [[collectors.redis]] at the head of each"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -364,7 +434,7 @@ def test_a_file_that_cannot_be_read_hides_no_fault_of_the_others_and_makes_none(
     """The url, and the name that goes with the password, may stand in the file that is broken."""
     assert faults('[collectors.http]\npassword = "x"\nfolow = true\nretry.count = 11\nmethod = "GET"', "= 1") == [
         'agent.toml:3:1: collectors.http.folow: no such option; did you mean "follow"?',
-        "agent.toml:4:7: collectors.http.retry.count: must be at most 10",
+        "agent.toml:4:15: collectors.http.retry.count: must be at most 10",
         "conf.d/1.toml:1:1: invalid statement",
     ]
 

@@ -114,7 +114,9 @@ def check(text: str) -> bool:
     except (tomli.TOMLDecodeError, ValueError):
         scan(text)
         return False
-    assert set(scan(text)) == expected
+    keys, values = scan(text)
+    assert set(keys) == expected
+    assert set(values) <= expected
     return True
 
 
@@ -142,7 +144,7 @@ def test_any_text_never_crashes_the_scanner(text: str) -> None:
 
 def test_a_position_is_where_the_key_begins() -> None:
     text = "x = 1\n[a . 'b c']\n  deep.key = [ 10,\n 20 ]\n[[t]]\n[[t]]\ny = { z = 1 }\n"
-    positions = scan(text)
+    positions, _ = scan(text)
     assert {path: text[offset : offset + 3] for path, offset in positions.items()} == {
         ("x",): "x =",
         ("a",): "a .",
@@ -160,9 +162,20 @@ def test_a_position_is_where_the_key_begins() -> None:
     assert positions["t", 1] > positions["t", 0]
 
 
+def test_a_value_is_where_it_begins_behind_its_key() -> None:
+    text = "x = 1\n[a]\n  deep.key = [ 10 ]\n[[t]]\ny = { z = 'q' }\n"
+    _, values = scan(text)
+    assert {path: text[offset : offset + 3] for path, offset in values.items()} == {
+        ("x",): "1\n[",
+        ("a", "deep", "key"): "[ 1",
+        ("t", 0, "y"): "{ z",
+        ("t", 0, "y", "z"): "'q'",
+    }
+
+
 def test_a_table_stands_at_its_own_header_even_when_a_subtable_came_first() -> None:
     text = "[a.b]\n[a]\n"
-    assert scan(text)["a",] == text.index("[a]") + 1
+    assert scan(text)[0]["a",] == text.index("[a]") + 1
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_any_text_is_a_template_or_refused_and_without_a_reference_is_itself(tex
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ('interval = "${env:X}"', 'interval: the value of ${env:X} is not a duration such as "15s"'),
+        ('interval = "${env:X}"', 'interval: the value of ${env:X} is not a duration such as "15s" or "1m30s"'),
         (
             'log_level = "${env:X}"',
             'log_level: the value of ${env:X} is not one of "debug", "info", "warning", "error"',
@@ -112,7 +112,8 @@ def test_any_text_is_a_template_or_refused_and_without_a_reference_is_itself(tex
 def test_a_fault_names_the_reference_and_never_its_value(faults: Faults, line: str, fault: str) -> None:
     environ = {"X": "open-sesame", "EMPTY": "", "ZERO": "0s", "LISTEN": "203.0.113.7:9"}
     (found,) = faults(f"[agent]\n{line}", environ=environ)
-    assert found.startswith(f"agent.toml:2:1: agent.{fault}")
+    column = line.index('"') + 1
+    assert found.startswith(f"agent.toml:2:{column}: agent.{fault}")
     assert "sesame" not in found
     assert "203" not in found
 
@@ -126,7 +127,7 @@ def test_numbers_and_switches_may_come_from_references(load_text: Load) -> None:
 def test_a_plugin_that_repeats_a_value_in_its_complaint_does_not_repeat_a_references_value(faults: Faults) -> None:
     text = '[collectors.http]\nurl = "${env:U}"'
     assert faults(text, environ={"U": "ftp://u:open-sesame@x"}) == [
-        "agent.toml:2:1: collectors.http.url: must begin with http:// or https://, not ***"
+        "agent.toml:2:7: collectors.http.url: must begin with http:// or https://, not ***"
     ]
 
 
@@ -134,7 +135,7 @@ def test_a_missing_reference_is_said_once_even_where_several_types_would_do(faul
     text = '[collectors.http]\nurl = "http://x"\nsteps = [{ metric = "m", every = "${env:NOT_SET}" }]'
     (found,) = faults(text)
     assert found.startswith(
-        "agent.toml:3:26: collectors.http.steps[0].every: the environment variable NOT_SET is not set"
+        "agent.toml:3:34: collectors.http.steps[0].every: the environment variable NOT_SET is not set"
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import html
 from typing import Any
+from urllib.parse import quote
 
+import orjson
 import pytest
 
 from agent.model import MetricBatch, Retry, Series, SeriesSet, TooLarge
-from config import ClientOptions, Referenced
+from config import ClientOptions, Referenced, Secret
 from exporters.http_client import HttpClient
 
 T0 = 1_760_000_000_000
@@ -130,3 +133,24 @@ def test_the_secrets_of_a_url_are_neither_named_nor_believed_when_echoed(url: st
     client = HttpClient(url, ClientOptions(), 1.0)
     assert "hunter2" not in client.where
     assert b"hunter2" not in client._masked(f"no such page: {url}".encode())
+
+
+async def test_secrets_are_masked_whole_and_in_every_form_of_an_echo() -> None:
+    secret, longer = 'pa"ss\\w&rd <1>', 'pa"ss\\w&rd <1>-LONGER'
+    options = ClientOptions(username="u", password=Secret(secret), headers={"X-Token": Secret(longer)})
+    client = HttpClient("http://127.0.0.1:1/x", options, 1.0)
+    for form in (longer, orjson.dumps(longer).decode(), quote(longer, safe=""), html.escape(longer)):
+        assert b"LONGER" not in client._masked(form.encode())
+        assert client._masked(form.encode()).strip(b'"') == b"***"
+    await client.close()
+
+
+@pytest.mark.parametrize("proxy", ["u:s3cr3t@127.0.0.1:1", "http://u:s3cr3t%zz@127.0.0.1:99999", "foo://u:s3cr3t@x"])
+async def test_a_proxy_of_the_environment_keeps_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    client = HttpClient("http://metrics.example.com/x", ClientOptions(), 2.0)
+    with pytest.raises(Retry) as caught:
+        await client.post(b"", {})
+    await client.close()
+    assert "s3cr3t" not in str(caught.value)
+    assert caught.value.kind == "proxy"

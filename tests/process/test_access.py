@@ -142,6 +142,6 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(tmp_path:
     files = {"cert_file": str(tmp_path / "one.pem"), "key_file": str(tmp_path / "locked.key")}
     with start(tmp_path, free_port(), **files) as process:
         assert process.child.wait(20) == 78
-    place = f"{tmp_path}/agent.toml:7:1: agent.key_file: {tmp_path}/locked.key "
+    place = f"{tmp_path}/agent.toml:7:12: agent.key_file: {tmp_path}/locked.key "
     assert process.output.startswith(f"{place}holds an encrypted key"), process.output
     assert "openssl pkey" in process.output

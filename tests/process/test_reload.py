@@ -198,12 +198,26 @@ def test_another_address_and_another_token_take_effect(agent: Running) -> None:
     agent.start()
     eventually(lambda: get(first) == 200, "readiness")
     reload(agent, listening(second, 'token = "first"\n'))
+    assert agent.log("configuration reloaded")[-1]["changed"] == ["agent.listen", "agent.token"]
     assert get(second, "first") == 200
     assert get(second) == 401
     with pytest.raises(urllib.error.URLError):
         get(first)
     reload(agent, listening(second, 'token = "second"\n'))
     assert (get(second, "first"), get(second, "second")) == (401, 200)
+    assert agent.stop() == 0
+
+
+def test_another_state_directory_waits_for_a_restart_and_the_way_back_is_quiet(agent: Running) -> None:
+    agent.configure(AGENT + NUMBERS.format(run=1))
+    agent.start()
+    good = agent.file.read_text()
+    agent.file.write_text(good.replace(str(agent.state), f"{agent.state}-2"))
+    reload(agent)
+    agent.file.write_text(good)
+    reload(agent)
+    assert len(agent.log("configuration reloaded")) == 2
+    assert len(agent.log("state_dir takes effect after a restart")) == 1
     assert agent.stop() == 0
 
 

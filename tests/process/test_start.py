@@ -79,6 +79,7 @@ def test_status_without_an_agent_says_so(agent: Running) -> None:
     done = agent.command("status", "-c", str(agent.file))
     assert done.returncode == 1
     assert "nightjar run" in done.stderr
+    assert "Errno" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -100,7 +101,9 @@ def test_a_port_in_use_is_told_clearly(agent: Running) -> None:
         agent.configure(NUMBERS.replace("[agent]\n", f'[agent]\nlisten = "127.0.0.1:{port}"\n'))
         done = agent.command("run", "-c", str(agent.file))
     assert done.returncode == 1
-    assert f"nightjar: cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert f"nightjar: cannot listen on 127.0.0.1:{port}: address already in use" in done.stderr
+    assert "`agent.listen`" in done.stderr
+    assert "stopped" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -135,6 +138,7 @@ def test_what_was_left_by_a_killed_agent_is_no_hindrance(agent: Running) -> None
     agent.start()
     eventually(lambda: agent.status()["ready"], "readiness")
     assert agent.stop() == 0
+    assert not (agent.state / "nightjar.sock").exists()
 
 
 def test_its_log_is_json_lines_when_nobody_watches(agent: Running) -> None:

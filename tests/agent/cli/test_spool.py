@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from agent.cli import nightjar
-from agent.model import MetricBatch, Series, SeriesSet
+from agent.model import Delivered, MetricBatch, Rejected, Request, Series, SeriesSet
 from agent.spool import RejectedBatch, Settlement, Spool, encode
+from exporters.file import File
 
 
 def batch(at: int) -> MetricBatch:
@@ -110,6 +112,58 @@ def test_replay_sends_what_waits_once_more(config: str, tmp_path: Path) -> None:
 def test_replayed_dead_letters_are_forgotten(config: str, tmp_path: Path) -> None:
     assert "10 items delivered" in call("replay", "--rejected", "--to", "file", "-c", config).stdout
     assert document("list", "--rejected", "--json", "-c", config) == []
+
+
+def test_dead_letters_that_are_refused_again_are_kept_and_the_others_forgotten(
+    config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def picky(self: File, request: Request) -> Delivered:
+        if b"1.25" in request.body:
+            raise Rejected("still no", reason="bad_request")
+        return Delivered()
+
+    async def refuse_more() -> None:
+        spool = Spool(Path(config).parent / "state")
+        await spool.open()
+        stored = encode(batch(7))
+        letter = RejectedBatch(
+            "file", "metrics", stored.time_ms, 10, "bad_request", "nor this", stored.series, stored.payload
+        )
+        await spool.settle(Settlement("file", "metrics", 3, 30, rejected=(letter,)))
+        await spool.close()
+
+    asyncio.run(refuse_more())
+    monkeypatch.setattr(File, "send", picky)
+    result = call("replay", "--rejected", "--to", "file", "-c", config)
+    assert (result.exit_code, result.stderr) == (1, "refused: still no\n")
+    (left,) = document("list", "--rejected", "--json", "-c", config)
+    assert left["message"] == "no such thing"
+
+
+@pytest.mark.parametrize(("content", "fault"), [(b"a-host\n", "is no spool"), (b"", "is empty")])
+def test_a_file_that_is_no_spool_cannot_be_replayed(config: str, tmp_path: Path, content: bytes, fault: str) -> None:
+    (tmp_path / "other").write_bytes(content)
+    result = call("replay", "--to", "file", "-c", config, str(tmp_path / "other"))
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"nightjar: {tmp_path}/other {fault}\n")
+
+
+def test_config_check_tells_what_waits_and_changes_nothing(config: str, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (tmp_path / "state").iterdir()}
+    result = CliRunner().invoke(nightjar, ["config", "check", "-c", config], catch_exceptions=False)
+    assert re.search(r"waiting there: 20 items for file, the oldest stored \d+ s ago; ", result.stdout)
+    assert result.stderr == ""
+    assert {path.name: path.read_bytes() for path in (tmp_path / "state").iterdir()} == before
+
+
+@pytest.mark.parametrize("at", [0, 3 * 8192])
+def test_config_check_says_that_the_spool_is_damaged(config: str, tmp_path: Path, at: int) -> None:
+    with (tmp_path / "state/spool.db").open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xff" * 60_000)
+    result = CliRunner().invoke(nightjar, ["config", "check", "-c", config], catch_exceptions=False)
+    assert result.exit_code == 0, "the configuration is sound"
+    assert result.stderr.startswith(f"trouble: {tmp_path}/state/spool.db is ")
+    assert result.stderr.endswith("; starting the agent saves what is sound\n")
 
 
 def test_a_file_set_aside_can_be_replayed(config: str, tmp_path: Path) -> None:

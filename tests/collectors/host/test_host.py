@@ -129,7 +129,7 @@ async def test_options_choose_the_parts(host: Callable[..., Host]) -> None:
     ("options", "message"),
     [
         ({"enable": ["interupts"]}, "Invalid enum value 'interupts' - at `$.enable[0]`"),
-        ({"mounts_exclude": "("}, "mounts_exclude is no regular expression"),
+        ({"mounts_exclude": "("}, "mounts_exclude: is no regular expression"),
         ({"procfs": "/proc"}, "unknown field `procfs`"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.health import BEHIND, UNPROVEN
-from agent.verdicts import report
+from agent.healthapi import report
 
 NOW = 10_000.0
 
