@@ -6,4 +6,6 @@ BUILTIN: dict[str, str] = {
     "tls": "collectors.probes.tls:Tls",
     "tcp": "collectors.probes.tcp:Tcp",
     "redis": "collectors.redis:Redis",
+    "postgres": "collectors.postgres:Postgres",
+    "pgbouncer": "collectors.pgbouncer:Pgbouncer",
 }

@@ -1,0 +1,58 @@
+"""What is asked of a server, as a table: parts of statements, each with the families its columns become.
+
+A statement selects its labels first, then one float8 a family, in the families' order; NULL is no sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from msgspec import Struct
+
+from agent.model import Family, Sample, counter, gauge
+
+DATABASE: Final = ("datname",)
+TABLE: Final = ("datname", "schemaname", "relname")
+
+
+class Statement(Struct, frozen=True):
+    """One query, for servers whose `server_version_num` is in [since, before)."""
+
+    sql: str
+    families: tuple[Family, ...]
+    since: int = 0
+    before: int = 1 << 30
+
+    def suits(self, version: int) -> bool:
+        """Whether a server of that version understands it."""
+        return self.since <= version < self.before
+
+
+class Part(Struct, frozen=True):
+    """What `pg_scrape_collector_success` tells of, under postgres_exporter's name for it."""
+
+    name: str
+    statements: tuple[Statement, ...]
+    default: bool = True
+
+
+def counters(prefix: str, labels: tuple[str, ...], table: dict[str, str]) -> tuple[Family, ...]:
+    """A counter `prefix_name` for each name and help."""
+    return tuple(counter(f"{prefix}_{name}", help, "instance", *labels) for name, help in table.items())
+
+
+def gauges(prefix: str, labels: tuple[str, ...], table: dict[str, str]) -> tuple[Family, ...]:
+    """A gauge `prefix_name` for each name and help."""
+    return tuple(gauge(f"{prefix}_{name}", help, "instance", *labels) for name, help in table.items())
+
+
+def read_rows(instance: str, families: tuple[Family, ...], rows: Iterable[Iterable[Any]]) -> Iterator[Sample]:
+    """The samples of a statement's rows."""
+    width = len(families[0].labels) - 1
+    for row in rows:
+        columns = tuple(row)
+        labels = (instance, *("" if label is None else label for label in columns[:width]))
+        for family, value in zip(families, columns[width:], strict=True):
+            if value is not None:
+                yield Sample(family, labels, value)
