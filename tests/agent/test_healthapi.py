@@ -9,6 +9,7 @@ import pytest
 
 from agent.health import BEHIND, UNPROVEN
 from agent.healthapi import report
+from agent.model import MetricBatch, Series, SeriesSet
 
 NOW = 10_000.0
 
@@ -73,3 +74,34 @@ def test_a_destination_that_has_had_nothing_yet_has_no_age() -> None:
 def test_destinations_are_external_only() -> None:
     core: Any = SimpleNamespace(runners={}, deliveries={"mine": None}, spool=None)
     assert report("system", core, NOW)["checks"] == []
+
+
+def database(*series: tuple[str, dict[str, str], float]) -> Any:
+    """The report of an agent with one Redis collector and what it saw."""
+    rows = [Series(name, "gauge", "", "", tuple(sorted(labels.items()))) for name, labels, _ in series]
+    batch = MetricBatch("redis", int(NOW * 1000) - 500, SeriesSet(rows), [value for *_, value in series])
+    runner = SimpleNamespace(kind="redis", name="redis", outcome="ok", error="", last_round_ms=NOW * 1000)
+    core: Any = SimpleNamespace(runners={"r": runner}, pipeline=SimpleNamespace(latest={"redis": batch}))
+    return report("database", core, NOW)
+
+
+def test_a_target_that_is_down_is_critical_with_its_reason() -> None:
+    found = database(
+        ("redis_up", {"instance": "cache:6379"}, 0.0),
+        ("redis_exporter_last_scrape_error", {"instance": "cache:6379", "err": "refused"}, 1.0),
+        ("redis_up", {"instance": "other:6379"}, 1.0),
+        ("redis_exporter_last_scrape_error", {"instance": "other:6379", "err": ""}, 0.0),
+    )
+    assert found["status"] == "critical"
+    assert [(one["check"], one["status"], one["message"]) for one in found["checks"][1:]] == [
+        ("cache:6379", "critical", "refused"),
+        ("other:6379", "ok", ""),
+    ]
+
+
+@pytest.mark.parametrize(("days", "status"), [(20, "ok"), (10, "warning"), (2, "critical"), (-1, "critical")])
+def test_a_certificate_that_expires_soon_is_told(days: int, status: str) -> None:
+    labels = {"instance": "https://shop"}
+    found = database(("probe_state", labels, 1.0), ("probe_ssl_earliest_cert_expiry", labels, NOW + days * 86_400))
+    assert found["checks"][-1]["status"] == found["status"] == status
+    assert found["checks"][-1]["value"] == days
