@@ -1,7 +1,7 @@
 """`python -m tests.bench [p3 p4 p7 p8 | encode] [--short]`: measure against the peers.
 
-Without names all of them run and docs/benchmarks.md is written; with names the table is only printed. `encode` is
-apart: the encoders alone, in a table of its own.
+Without names all of them run. In full, their lines of docs/benchmarks.md are written anew. `encode` is apart: the
+encoders alone, in a table of its own.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     print(write_text(rows))
-    if not options.names:
-        write_document("make bench" if not options.short else "python -m tests.bench --short", rows, modules)
+    if rows and not options.short:
+        write_document("make bench", rows, [import_module(f"tests.bench.{name}") for name in ALL])
     return 0
 
 

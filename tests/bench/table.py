@@ -66,15 +66,26 @@ def write_text(rows: Iterable[Row]) -> str:
 
 
 def write_document(command: str, rows: Sequence[Row], modules: Sequence[ModuleType]) -> None:
-    """Write docs/benchmarks.md: the table, and what each benchmark does, in its own words."""
+    """Write docs/benchmarks.md: the table, with the lines that stand there of benchmarks that were not run, and what
+    each benchmark does, in its own words.
+    """
+    new = ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    old = DOCUMENT.read_text().splitlines() if DOCUMENT.exists() else []
+    ran = {_which(line) for line in new}
+    kept = [line for line in old if line.startswith("| P") and _which(line) not in ran]
     lines = [HEAD.format(command=command, date=time.strftime("%Y-%m-%d"), machine=machine())]
     lines += ["| " + " | ".join(HEADINGS) + " |", "|---|--:|--:|--:|---|---|"]
-    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    lines += sorted([*new, *kept], key=_which)
     for module in modules:
         title, _, text = (module.__doc__ or "").strip().partition("\n")
         lines += ["", f"## {title.rstrip('.')}", "", text.strip()]
     DOCUMENT.parent.mkdir(exist_ok=True)
     DOCUMENT.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def _which(line: str) -> str:
+    """P3, of a line of the table."""
+    return line.split()[1]
 
 
 def machine() -> str:
