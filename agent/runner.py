@@ -56,13 +56,13 @@ class Runner:
     async def round(self, time_ms: int) -> None:
         """One round, stamped `time_ms`."""
         started = time.perf_counter()
-        self._task = asyncio.create_task(self._collect(), name=f"collect {self.name}")
+        task = self._task = asyncio.create_task(self._collect(), name=f"collect {self.name}")
         try:
-            await asyncio.wait({self._task}, timeout=self.timeout)
+            await asyncio.wait({task}, timeout=self.timeout)
         finally:
-            if not self._task.done():
-                self._abandon(self._task)
-        batches = await self._judge(self._task, time_ms)
+            if not task.done():
+                self._abandon(task)
+        batches = await self._judge(task, time_ms)
         if self._closed:
             return  # the end of its series is told already; nothing may follow that
         self.duration = time.perf_counter() - started

@@ -6,6 +6,7 @@ BUILTIN: dict[str, str] = {
     "tls": "collectors.probes.tls:Tls",
     "tcp": "collectors.probes.tcp:Tcp",
     "redis": "collectors.redis:Redis",
+    "scrape": "collectors.scrape:Scrape",
     "postgres": "collectors.postgres:Postgres",
     "pgbouncer": "collectors.pgbouncer:Pgbouncer",
 }

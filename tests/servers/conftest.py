@@ -11,6 +11,7 @@ from tests.conftest import free_port, need_peer
 from tests.daemon import Process, get, within
 from tests.servers.postgres_servers import pgbouncer, postgres, standby  # noqa: F401  # fixtures
 from tests.servers.redis_servers import redis_locked, redis_single  # noqa: F401  # fixtures
+from tests.servers.scrape_servers import scraper  # noqa: F401  # a fixture
 
 
 class Server:
