@@ -36,6 +36,7 @@ from agent.verdict import Verdict
 
 REENCODE_MOST = 3  # an exporter that keeps changing its mind is retried like a failing one
 TELLING = 60.0  # seconds between log lines about refusals for one reason; the ledger counts each
+BLAMED = frozenset({"3xx", "4xx", "config", "misdirected", "protocol"})  # kinds of failures that no waiting mends
 MISDIRECTED = 60.0  # seconds between attempts at a destination that cannot be the right one
 CLOSING = 2.0  # seconds an exporter gets to let go of its connections
 
@@ -78,6 +79,7 @@ class Delivery:
         self.error = ""
         self.refused = ""  # the destination's words when it refused all of the last chunk
         self.auth_failed = False
+        self.misconfigured = False  # by the last failure's kind
         self.last_ok = 0.0
         self.latency = Observations((0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400))
         self.progress = 0
@@ -320,7 +322,8 @@ class Delivery:
     def _answered(self) -> None:
         if self.failures:
             log.info("the destination answers again", exporter=self.name, after_failures=self.failures)
-        self.failures, self.failing_since, self.error, self.auth_failed = 0, 0.0, "", False
+        self.failures, self.failing_since, self.error = 0, 0.0, ""
+        self.auth_failed = self.misconfigured = False
 
     async def _wait(self, attempt: int, later: Retry) -> None:
         """Wait before the next attempt; `hurry` ends the wait."""
@@ -336,7 +339,7 @@ class Delivery:
         self.failures += 1
         self._drained.set()  # not so, but whoever waits for it should not wait for this
         self.retries += 1
-        self.error, self.auth_failed = str(later), later.auth
+        self.error, self.auth_failed, self.misconfigured = str(later), later.auth, later.kind in BLAMED
         self.progress += 1
         self._wake.clear()
         with contextlib.suppress(TimeoutError):

@@ -85,6 +85,8 @@ def undelivered(spool: Spool, delivery: Delivery, now: float) -> str:
         return f"refuses all that it is sent: {delivery.refused}"
     if not delivery.failures or not any(spool.pending(delivery.name, signal) for signal in delivery.signals):
         return ""
+    if delivery.misconfigured:
+        return f"cannot deliver as it is configured: {delivery.error}"
     failing = now - delivery.failing_since
     patience = BEHIND if delivery.last_ok else UNPROVEN
     return f"nothing delivered for {failing:.0f} s: {delivery.error}" if failing > patience else ""

@@ -27,7 +27,7 @@ class FakeDelivery:
         self.progress = self.failures = 0
         self.sending_since = self.last_ok = self.failing_since = 0.0
         self.error = self.refused = ""
-        self.auth_failed = False
+        self.auth_failed = self.misconfigured = False
 
 
 class FakeRunner:
@@ -180,3 +180,9 @@ def test_an_exporter_that_never_delivered_is_not_ready(world: World) -> None:
     world.delivery.failing_since = 1_000.0
     assert world.unready(1_000.0 + UNPROVEN) == []
     assert world.unready(1_061.0) == ["exporter mine: nothing delivered for 61 s: refused"]
+
+
+def test_what_only_the_configuration_can_mend_is_red_at_once(world: World) -> None:
+    world.spool.items, world.delivery.failures, world.delivery.error = 1, 1, "404"
+    world.delivery.failing_since, world.delivery.misconfigured = 1_000.0, True
+    assert world.unready(1_000.0) == ["exporter mine: cannot deliver as it is configured: 404"]

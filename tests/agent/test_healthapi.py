@@ -17,7 +17,7 @@ NOW = 10_000.0
 def external(pending: int = 1, **delivery: object) -> Any:
     """The report of an agent with one exporter, for which something waits."""
     working = {"name": "mine", "signals": ("metrics",), "failures": 0, "last_ok": NOW - 2.5}
-    spoken = {"error": "", "refused": "", "auth_failed": False}
+    spoken = {"error": "", "refused": "", "auth_failed": False, "misconfigured": False}
     core: Any = SimpleNamespace(
         runners={},
         deliveries={"mine": SimpleNamespace(**(working | spoken | delivery))},
