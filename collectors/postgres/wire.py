@@ -50,7 +50,8 @@ class Meter(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the connection."""
         if self._transport is not None:
-            self._transport.abort()
+            with contextlib.suppress(AttributeError):  # Python before 3.11.5, where TLS is closed already
+                self._transport.abort()
 
     def eof_received(self) -> bool | None:
         """The server says no more."""

@@ -7,6 +7,7 @@ verdict; when that fails, a second connection without it, and with every old ver
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -109,7 +110,8 @@ class Link:
 
     def close(self) -> None:
         """Drop it: a probe says no goodbye that could hang."""
-        self.writer.transport.abort()
+        with contextlib.suppress(AttributeError):  # Python before 3.11.5, where TLS is closed already
+            self.writer.transport.abort()
 
 
 class Resolver:

@@ -61,7 +61,7 @@ _MEMBERS: Final = 1_000  # of one gzip stream
 _UNREACHABLE: Final = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
 _MEDIA_TYPE: Final = re.compile(
     r"\s*+([\w!#$&^.+-]++/[\w!#$&^.+-]++)\s*+"
-    r"(?:;\s*+[\w!#$&^.+*-]++\s*+=\s*+(?:[\w!#$&^.+*-]++|\"(?:[^\"\\]|\\.)*+\")\s*+)*+(?:;\s*+)?+"
+    r"(?:;\s*+[\w!#$&^.+*-]++\s*+=\s*+(?:[\w!#$&^.+*-]++|\"(?:[^\"\\]|\\.)*\")\s*+)*(?:;\s*+)?"
 )
 
 

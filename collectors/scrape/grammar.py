@@ -19,8 +19,8 @@ from collectors.scrape.numbers import parse_number
 
 _NAME: Final = rb"[a-zA-Z_:][a-zA-Z0-9_:]*+"
 _LABEL: Final = rb"[a-zA-Z_][a-zA-Z0-9_]*+"
-_QUOTED: Final = rb'"(?:[^"\\]|\\[^\n])*+"'
-_QUOTED_LINE: Final = rb'"(?:[^"\\\n]|\\[^\n])*+"'
+_QUOTED: Final = rb'"(?:[^"\\]|\\[^\n])*"'
+_QUOTED_LINE: Final = rb'"(?:[^"\\\n]|\\[^\n])*"'
 _ESCAPE: Final = re.compile(r'\\([\\n"])')
 _HELP_ESCAPE: Final = re.compile(r"\\([\\n])")
 _EXEMPLAR_CHARACTERS: Final = 128  # Prometheus keeps no exemplar whose labels are longer
@@ -156,13 +156,13 @@ class Text:
 
     kinds = KINDS
     created = False
-    _quoted_lines = re.compile(rb"(?:[ \t]*+#[^\n]*+|(?:[^\"\n]|" + _QUOTED + rb"|\")*+)(?:\n|\Z)")
-    _head = re.compile(rb"[ \t]*+(" + _NAME + rb")?+[ \t]*+(?:\{((?:[^\"}]|" + _QUOTED + rb")*+)\})?+")
+    _quoted_lines = re.compile(rb"(?:[ \t]*+#[^\n]*+|(?:[^\"\n]|" + _QUOTED + rb"|\")*)(?:\n|\Z)")
+    _head = re.compile(rb"[ \t]*+(" + _NAME + rb")?[ \t]*+(?:\{((?:[^\"}]|" + _QUOTED + rb")*)\})?")
     _label = re.compile(
         rb"[ \t]*+(?:(" + _LABEL + rb")|(" + _QUOTED + rb"))[ \t]*+(?:=[ \t]*+(" + _QUOTED + rb")[ \t]*+,?+"
         rb"|(?:,|\Z))"
     )
-    _rest = re.compile(rb"[ \t]*+([^{ \t\n]++)(?:[ \t]++([0-9]++))?+[ \t]*+")
+    _rest = re.compile(rb"[ \t]*+([^{ \t\n]++)(?:[ \t]++([0-9]++))?[ \t]*+")
     _fact = re.compile(
         rb"[ \t]*+#[ \t]++(HELP|TYPE)[ \t]++(?:(" + _NAME + rb")|(" + _QUOTED + rb"))([^\n]*+)", re.DOTALL
     )
@@ -223,12 +223,10 @@ class OpenMetrics:
 
     kinds = OPENMETRICS_KINDS
     created = True
-    _head = re.compile(rb"(" + _NAME + rb")?+(?:\{((?:[^\"}]|" + _QUOTED + rb")*+)\})?+")
+    _head = re.compile(rb"(" + _NAME + rb")?(?:\{((?:[^\"}]|" + _QUOTED + rb")*)\})?")
     _label = re.compile(rb"(?:(" + _LABEL + rb")|(" + _QUOTED + rb"))(?:=(" + _QUOTED_LINE + rb")(?:,|\Z)|(?:,|\Z))")
     _rest = re.compile(
-        rb" ([^ \n]++)(?: (?!#)([^ \n]++))?+(?: # \{((?:[^\"}]|"
-        + _QUOTED_LINE
-        + rb")*+)\} ([^ \n]++)(?: ([^ \n]++))?+)?+"
+        rb" ([^ \n]++)(?: (?!#)([^ \n]++))?(?: # \{((?:[^\"}]|" + _QUOTED_LINE + rb")*)\} ([^ \n]++)(?: ([^ \n]++))?)?"
     )
     _fact = re.compile(rb"# (HELP|TYPE|UNIT) (?:(" + _NAME + rb")|(" + _QUOTED + rb")) ([^\n]*+)", re.DOTALL)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _PLAIN: Final = b"0123456789.eE+-"
-_NUMBER: Final = re.compile(rb"[+-]?(?:[0-9.]++(?:[eE][+-]?[0-9]++)?+|(?i:inf(?:inity)?))|(?i:nan)")
+_NUMBER: Final = re.compile(rb"[+-]?(?:[0-9.]++(?:[eE][+-]?[0-9]++)?|(?i:inf(?:inity)?))|(?i:nan)")
 _INFINITE: Final = re.compile(rb"[+-]?(?i:inf(?:inity)?)")
 _COMMON: Final = {b"NaN": math.nan, b"+Inf": math.inf, b"-Inf": -math.inf}
 
