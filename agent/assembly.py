@@ -107,7 +107,10 @@ class Assembly:
     def _collector(self, part: Part) -> Collector:
         if part.section is None:
             return SelfMetrics(self._core)
-        found = build(COLLECTORS, part.section)
+        common = part.section.common
+        assert isinstance(common, CollectorCommon)  # noqa: S101  # by construction of Config
+        own = getattr(COLLECTORS.plugin(part.section.kind), "own_labels", False)
+        found = build(COLLECTORS, part.section, **({"labels": common.labels, "timeout": part.timeout} if own else {}))
         return FanOut(found, part.timeout) if isinstance(found, Prober) else found
 
     async def _replace_runners(self, new: dict[str, Runner], gone: list[str]) -> None:
@@ -172,7 +175,7 @@ def _part(section: Section, config: Config) -> Part:
     upper = (section.common.labels, config.agent.labels)
     # Left out where they are set above, so that no `exported_…` label remembers a default.
     unsaid = {name: value for name, value in own.items() if not any(name in layer for layer in upper)}
-    layers = (*upper, unsaid)
+    layers = (config.agent.labels, unsaid) if getattr(plugin, "own_labels", False) else (*upper, unsaid)
     interval = float(section.common.interval or config.agent.interval)
     timeout = float(section.common.timeout or config.agent.timeout)
     return Part(section, interval, min(timeout, interval), _frozen(layers))

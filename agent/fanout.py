@@ -23,6 +23,11 @@ class FanOut:
         self.prober, self.timeout = prober, timeout * MARGIN
         self._monotonic = monotonic
 
+    @property
+    def counters_since(self) -> float:
+        """When the prober's counters began (Unix seconds; 0: unknown)."""
+        return float(getattr(self.prober, "counters_since", 0.0))
+
     async def collect(self) -> Iterable[Sample]:
         """One probe of every target."""
         turns = asyncio.Semaphore(AT_ONCE)

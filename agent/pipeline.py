@@ -82,9 +82,10 @@ class Stamper:
                 numbers = _floats(values)
             if families != self._families or labels != self._labels:
                 gone = self._reshape(time_ms, families, labels, since_ms)
-        self._restart(numbers)
+        starts = self._fallen(numbers)
+        more = _extras(extras, starts) if any(extras) else {}
+        self._begin(starts)
         self._previous, self._previous_ms = numbers, time_ms
-        more: dict[int, Extra] = {at: extra for at, extra in enumerate(extras) if extra} if any(extras) else {}
         return [MetricBatch(self.collector, time_ms, self._set, list(numbers), more), *gone]
 
     def vanish(self, time_ms: int) -> list[MetricBatch]:
@@ -158,20 +159,38 @@ class Stamper:
         joined = join_labels(own, *self.context, pairs=pairs)
         return Series(family.name, family.kind, family.help, family.unit, joined, start)
 
-    def _restart(self, numbers: list[Value]) -> None:
-        """Give counters that fell a new start: the time of the last round, when the old one was still counting."""
-        before = self._previous
+    def _fallen(self, numbers: list[Value]) -> dict[int, int]:
+        """Counters that fell, with their new start: the time of the last round, when the old one was still counting."""
+        before, since = self._previous, self._previous_ms
         try:
-            fallen = [at for at in self._counters if numbers[at] < before[at]]  # type: ignore[operator]  # see below
+            return {at: since for at in self._counters if numbers[at] < before[at]}  # type: ignore[operator]  # caught
         except TypeError:  # a counter that changed from number to histogram: a family that lies about its kind
-            return
-        if not fallen:
-            return
+            return {}
+
+    def _begin(self, starts: dict[int, int]) -> None:
+        """Give series their start (Unix ms), by position."""
         series = list(self._set.series)
-        for at in fallen:
+        changed = [at for at, start in starts.items() if series[at].start_ms != start]
+        for at in changed:
             old = series[at]
-            series[at] = Series(old.name, old.kind, old.help, old.unit, old.labels, self._previous_ms)
-        self._set = SeriesSet(series)
+            series[at] = Series(old.name, old.kind, old.help, old.unit, old.labels, starts[at])
+        if changed:
+            self._set = SeriesSet(series)
+
+
+def _extras(extras: Sequence[Extra | None], starts: dict[int, int]) -> dict[int, Extra]:
+    """What stays with its sample, by position. Starts go to `starts`: of a series they cost nothing while they last, of
+    each sample they would cost encoders their fast path.
+    """
+    found: dict[int, Extra] = {}
+    for at, extra in enumerate(extras):
+        if extra is None:
+            continue
+        if extra.start_ms:
+            starts[at] = extra.start_ms
+        if extra.time_ms or extra.exemplars:
+            found[at] = Extra(extra.time_ms, 0, extra.exemplars) if extra.start_ms else extra
+    return found
 
 
 def join_labels(

@@ -98,6 +98,7 @@ class Scrape:
     Options = ScrapeOptions
     job = ""  # the series bring it
     remote = True
+    own_labels = True
 
     def __init__(
         self,

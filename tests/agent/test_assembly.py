@@ -21,6 +21,7 @@ from agent.runner import Runner
 from agent.scheduler import Scheduler
 from agent.spool import Spool
 from config import AgentOptions, CollectorCommon, Config, Duration, ExporterCommon, Section
+from tests.plugins import Numbers
 
 
 class Broken:
@@ -31,6 +32,16 @@ class Broken:
 
     def __init__(self, options: Broken.Options, timeout: float = 0.0) -> None:
         raise options.error
+
+
+class Labelled(Numbers):
+    """A collector that puts its section's labels on its series itself."""
+
+    own_labels = True
+
+    def __init__(self, options: Numbers.Options, *, labels: dict[str, str], timeout: float) -> None:
+        super().__init__(options)
+        self.told = labels, timeout
 
 
 class FakeCore:
@@ -95,6 +106,17 @@ async def test_all_is_built_at_first(assembly: Assembly) -> None:
     assert changes == {"added": [OWN, "a", "b", "out"], "changed": [], "removed": []}
     assert set(assembly.runners) == {OWN, "a", "b"}
     assert set(assembly.deliveries) == {"out"}
+
+
+async def test_a_collector_with_labels_of_its_own_is_handed_those_of_its_section(
+    assembly: Assembly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assemblies, "COLLECTORS", Plugins("none", {"numbers": f"{__name__}:Labelled"}))
+    await changed(assembly, config(collector("a", labels={"job": "shop"}), labels={"site": "one"}))
+    runner = assembly.runners["a"]
+    assert isinstance(runner.collector, Labelled)
+    assert runner.collector.told == ({"job": "shop"}, runner.timeout)
+    assert runner.stamper.context == ({"site": "one"}, {"instance": "host"})
 
 
 async def test_the_same_configuration_changes_nothing(assembly: Assembly) -> None:

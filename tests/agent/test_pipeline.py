@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from agent.model import (
     STALE,
+    Exemplar,
     Extra,
     Family,
     Histogram,
@@ -290,6 +291,26 @@ def test_a_restart_is_seen_across_a_change_of_shape() -> None:
     stamper.stamp(1000, [REQUESTS(7.0, "200")], 500)
     (batch,) = stamper.stamp(2000, [UP(1.0), REQUESTS(3.0, "200")], 500)
     assert [one.start_ms for one in batch.series.series] == [0, 1000]
+
+
+def test_the_start_that_a_sample_tells_becomes_its_series_and_costs_nothing_while_it_lasts() -> None:
+    stamper = Stamper("c", [])
+
+    def stamp(time_ms: int, value: float, start_ms: int) -> MetricBatch:
+        (batch,) = stamper.stamp(time_ms, [UP(1.0), Sample(REQUESTS, ("200",), value, Extra(start_ms=start_ms))])
+        return batch
+
+    first, second, third = stamp(1000, 7.0, 900), stamp(2000, 8.0, 900), stamp(3000, 1.0, 2900)
+    assert [batch.series.series[1].start_ms for batch in (first, second, third)] == [900, 900, 2900]
+    assert first.series is second.series
+    assert not first.extras
+
+
+def test_an_exemplar_stays_with_its_sample_whose_start_goes_to_the_series() -> None:
+    extra = Extra(start_ms=900, exemplars=(Exemplar((("trace_id", "a"),), 1.0),))
+    (batch,) = Stamper("c", []).stamp(1000, [Sample(REQUESTS, ("200",), 1.0, extra)])
+    assert batch.series.series[0].start_ms == 900
+    assert batch.extras == {0: Extra(exemplars=extra.exemplars)}
 
 
 def test_a_gauge_may_fall() -> None:
