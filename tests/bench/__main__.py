@@ -1,4 +1,4 @@
-"""`python -m tests.bench [p3 p4 p7 p8 | encode] [--short]`: measure against the peers.
+"""`python -m tests.bench [p1 p3 p4 p5 p7 p8 | encode] [--short]`: measure against the peers.
 
 Without names all of them run. In full, their lines of docs/benchmarks.md are written anew. `encode` is apart: the
 encoders alone, in a table of its own.
@@ -13,16 +13,16 @@ from importlib import import_module
 from tests.bench.processes import Missing
 from tests.bench.table import Row, write_document, write_text
 
-ALL = ("p3", "p4", "p7", "p8")
+ALL = ("p1", "p3", "p4", "p5", "p7", "p8")
 
 
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "names", nargs="*", choices=[*ALL, "encode", []], metavar="NAME", help="which; default: p3 p4 p7 p8"
+        "names", nargs="*", choices=[*ALL, "encode", []], metavar="NAME", help="which; default: all of them"
     )
-    parser.add_argument("--short", action="store_true", help="under three minutes beside P7's hour of idling")
+    parser.add_argument("--short", action="store_true", help="minutes, without P7's hour of idling")
     options = parser.parse_args()
     if "encode" in options.names:
         import_module("tests.bench.bench_encode").main()

@@ -10,33 +10,9 @@ third; over the short form's minutes it says little.
 
 from __future__ import annotations
 
-import time
-from typing import NamedTuple
-
-from tests.bench.processes import Bench, Child, median
+from tests.bench.beside import Look, settle, spent, typical, watch
+from tests.bench.processes import Bench, job
 from tests.bench.table import Row, at_most
-
-SETTLE = 10.0  # seconds until both stand and have had a round
-
-
-class Look(NamedTuple):
-    """What one side takes at a moment: seconds since the beginning, KiB, CPU seconds."""
-
-    at: float
-    pss: float
-    rss: float
-    anonymous: float
-    cpu: float
-
-
-def _look(began: float, side: tuple[Child, ...]) -> Look:
-    return Look(
-        time.monotonic() - began,
-        sum(one.memory("Pss") for one in side),
-        sum(one.memory("Rss") for one in side),
-        sum(one.memory("Anonymous") for one in side),
-        sum(one.cpu for one in side),
-    )
 
 
 def slope(points: list[tuple[float, float]]) -> float:
@@ -51,30 +27,23 @@ def run(*, short: bool) -> list[Row]:
     period, pause = (140.0, 5.0) if short else (3600.0, 15.0)
     with Bench() as bench:
         ours = (bench.nightjar(bench.victoria().port, bench.folder / "state"),)
-        exporter = bench.node_exporter()
-        theirs = (exporter, bench.scraper(exporter, bench.victoria().port))
-        time.sleep(SETTLE)
-        began = time.monotonic()
-        looks: list[tuple[Look, Look]] = []
-        while not looks or looks[-1][0].at < period:
-            looks.append((_look(began, ours), _look(began, theirs)))
-            time.sleep(pause)
-    return _rows([one for one, _ in looks], [other for _, other in looks])
+        exporter = bench.exporter("node")
+        theirs = (exporter, bench.scraper(bench.victoria().port, job("node", exporter)))
+        settle()
+        sides = watch(ours, theirs, period, pause)
+    return _rows(*sides)
 
 
 def _rows(ours: list[Look], theirs: list[Look]) -> list[Row]:
     seconds = ours[-1].at - ours[0].at
     name = f"P7 idle for {seconds / 60:.2g} min"
     growth = [slope([(one.at / 3600, one.anonymous) for one in side[len(side) // 3 :]]) for side in (ours, theirs)]
-    pss, rss = (
-        [median([getattr(one, field) for one in side[-len(side) // 3 :]]) / 1024 for side in (ours, theirs)]
-        for field in ("pss", "rss")
-    )
-    spent = [side[-1].cpu - side[0].cpu for side in (ours, theirs)]
+    pss, rss = (typical(ours, theirs, field) for field in ("pss", "rss"))
+    cpu = spent(ours, theirs)
     return [
         at_most(f"{name}: PSS, MiB", pss[0], pss[1], 1.2),
         at_most(f"{name}: RSS, MiB", rss[0], rss[1], 1.2),
-        at_most(f"{name}: CPU s", spent[0], spent[1], 1.0),
+        at_most(f"{name}: CPU s", cpu[0], cpu[1], 1.0),
         Row(f"{name}: CPU s of the start before", ours[0].cpu, theirs[0].cpu),
         Row(f"{name}: growth, KiB an hour", *growth),
     ]

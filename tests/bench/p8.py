@@ -41,7 +41,7 @@ def run(*, short: bool) -> list[Row]:
     """The rows."""
     with Bench() as bench:
         ours = bench.nightjar(bench.victoria().port, bench.folder / "state")
-        theirs = bench.node_exporter()
+        theirs = bench.exporter("node")
         wait_for(lambda: "node_load1 " in ours.get("/metrics"), "the first round does not come")
         sides = [Asker(ours), Asker(theirs)]
         for _ in range(300 if short else 2000):

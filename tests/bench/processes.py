@@ -7,6 +7,7 @@ whatever the end is.
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import statistics
@@ -15,12 +16,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
+from urllib.parse import urlencode
 
 from tests.conftest import find_peer, free_port
 
+T = TypeVar("T")
 TICK = os.sysconf("SC_CLK_TCK")
 ROOT = Path(__file__).parents[2]
 
@@ -32,13 +36,6 @@ interval = "{interval}"
 
 [exporters.remote_write]
 url = "http://127.0.0.1:{victoria}/api/v1/write"
-"""
-
-SCRAPE = """
-global: {{scrape_interval: {interval}}}
-scrape_configs:
-- job_name: node
-  static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
 """
 
 
@@ -80,6 +77,11 @@ class Child:
         finally:
             connection.close()
 
+    def sum(self, query: str) -> float:
+        """What a VictoriaMetrics answers to a query of one number; 0 for none."""
+        told = json.loads(self.get(f"/api/v1/query?{urlencode({'query': query})}"))["data"]["result"]
+        return float(told[0]["value"][1]) if told else 0.0
+
     def rows_inserted(self) -> int:
         """Samples that a VictoriaMetrics has taken by remote write."""
         lines = self.get("/metrics").splitlines()
@@ -113,6 +115,16 @@ class Bench:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def enter(self, server: AbstractContextManager[T]) -> T:
+        """Something that runs until the end."""
+        return self._stack.enter_context(server)
+
+    def exporter(self, name: str, *options: str, env: Mapping[str, str] | None = None, ready: str = "/") -> Child:
+        """A Prometheus exporter of Debian's."""
+        port = free_port()
+        command = [peer(f"prometheus-{name}-exporter"), f"--web.listen-address=127.0.0.1:{port}", *options]
+        return self.start(name, command, port, ready, {**os.environ, **(env or {})})
 
     def start(
         self, name: str, command: Sequence[str], port: int, ready: str, env: Mapping[str, str] | None = None
@@ -149,17 +161,18 @@ class Bench:
         ]
         return self.start("vmagent", command, port, ready)
 
-    def scraper(self, exporter: Child, target: int, interval: str = "15s") -> Child:
-        """A vmagent that scrapes an exporter."""
+    def scraper(self, target: int, jobs: str, interval: str = "15s") -> Child:
+        """A vmagent that scrapes these jobs."""
         file = self.folder / "scrape.yml"
-        file.write_text(SCRAPE.format(port=exporter.port, interval=interval))
+        file.write_text(f"global: {{scrape_interval: {interval}}}\nscrape_configs:\n{jobs}")
         return self.vmagent(target, self.folder / "scraper-queue", f"-promscrape.config={file}")
 
-    def node_exporter(self) -> Child:
-        """A node_exporter with its defaults."""
+    def web(self, *certificate: Path) -> Child:
+        """A web server to be probed; with a certificate and its key it speaks TLS."""
         port = free_port()
-        command = [peer("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}"]
-        return self.start("node_exporter", command, port, "/")
+        command = [sys.executable, "-m", "tests.bench.web", str(port), *map(str, certificate)]
+        paths = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return self.start("web", command, port, "" if certificate else "/", paths)
 
     def nightjar(
         self,
@@ -214,6 +227,11 @@ def _answers(child: Child, path: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def job(name: str, exporter: Child) -> str:
+    """The scrape job of an exporter."""
+    return f'- {{job_name: {name}, static_configs: [{{targets: ["127.0.0.1:{exporter.port}"]}}]}}\n'
 
 
 def disk(folder: Path) -> int:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -103,8 +104,8 @@ class PostgresServer:
         return f"postgres://nightjar:{PASSWORD}@127.0.0.1:{self.port}/postgres?sslmode=disable"
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+@contextmanager
+def primary() -> Iterator[PostgresServer]:
     """A primary with a table of a thousand rows, a role as we ship it, and certificates for `localhost`."""
     folder = folder_for_all()
     server = PostgresServer(folder, "primary")
@@ -122,6 +123,13 @@ def postgres() -> Iterator[PostgresServer]:
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A primary for all tests."""
+    with primary() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
