@@ -152,14 +152,13 @@ def number(text: str | None) -> float | None:
 
 def _scalars(instance: str, info: Info) -> Iterator[Sample]:
     for key, text in info.fields.items():
-        if (value := number(text)) is None:
-            continue
         if (family := FIELDS.get(key)) is not None:
-            yield family(value * SCALE.get(key, 1.0), instance)
-        elif key == "mem_fragmentation_ratio":
-            yield from (each(value, instance) for each in FRAGMENTATION)
-        elif found := _IO_THREAD.fullmatch(key):
+            if (value := number(text)) is not None:
+                yield family(value * SCALE.get(key, 1.0), instance)
+        elif (found := _IO_THREAD.fullmatch(key)) and (value := number(text)) is not None:
             yield IO_THREAD(value, instance, found[1])
+    if (value := number(info.fields.get("mem_fragmentation_ratio"))) is not None:
+        yield from (each(value, instance) for each in FRAGMENTATION)
 
 
 def _identity(instance: str, info: Info) -> Iterator[Sample]:

@@ -34,6 +34,8 @@ Why = Literal["resolve", "refused", "connect", "timeout", "tls", "auth", "protoc
 Reply = bytes | int | list[Any] | ResponseError | None
 
 REPLY_BYTES: Final = 4 << 20
+LINE_BYTES: Final = 64 << 10
+PIECE_BYTES: Final = 64 << 10
 REPLY_ITEMS: Final = 100_000  # the biggest honest reply, LATENCY HISTOGRAM, has some 30,000
 BREATH: Final = 500  # items after which the event loop gets its turn
 NAME: Final = "nightjar"  # in CLIENT LIST
@@ -47,10 +49,11 @@ class TooMuch(ValueError):
 
 
 class Bounded:
-    """What the parser reads from: counts lines and bytes of each reply."""
+    """What the parser reads from: lines and bytes of each reply, counted, out of pieces as large as they come."""
 
     def __init__(self, stream: asyncio.StreamReader) -> None:
         self._stream = stream
+        self._piece, self._at = b"", 0
         self._bytes = self._items = 0
 
     def next_reply(self) -> None:
@@ -58,25 +61,43 @@ class Bounded:
         self._bytes = self._items = 0
 
     async def readline(self) -> bytes:
-        """A line; `StreamReader` itself refuses one beyond 64 KiB."""
-        line = await self._stream.readline()
-        self._count(len(line))
+        """A line, of 64 KiB at most; without its end where the stream ends."""
         self._items += 1
         if self._items > REPLY_ITEMS:
             raise TooMuch(f"a reply of more than {REPLY_ITEMS} items")
         if self._items % BREATH == 0:
             await asyncio.sleep(0)
-        return line
+        while not (end := self._piece.find(b"\n", self._at) + 1):
+            if len(self._piece) - self._at > LINE_BYTES:
+                raise TooMuch(f"a line of more than {LINE_BYTES} bytes")
+            if not await self._more():
+                end = len(self._piece)
+                break
+        return self._taken(end - self._at)
 
     async def readexactly(self, count: int) -> bytes:
-        """So many bytes, unless that is too much."""
-        self._count(count)
-        return await self._stream.readexactly(count)
-
-    def _count(self, count: int) -> None:
-        self._bytes += count
-        if count < 0 or self._bytes > REPLY_BYTES:
+        """So many bytes, unless that is too much; raises asyncio.IncompleteReadError."""
+        if count < 0 or self._bytes + count > REPLY_BYTES:
             raise TooMuch(f"a reply of more than {REPLY_BYTES} bytes")
+        here = self._piece[self._at :]
+        if count <= len(here):
+            return self._taken(count)
+        self._piece, self._at = b"", 0
+        self._bytes += count
+        return here + await self._stream.readexactly(count - len(here))
+
+    async def _more(self) -> bool:
+        piece = await self._stream.read(PIECE_BYTES)
+        self._piece, self._at = self._piece[self._at :] + piece, 0
+        return bool(piece)
+
+    def _taken(self, count: int) -> bytes:
+        self._bytes += count
+        if self._bytes > REPLY_BYTES:
+            raise TooMuch(f"a reply of more than {REPLY_BYTES} bytes")
+        start = self._at
+        self._at += count
+        return self._piece[start : self._at]
 
 
 class Connection(AbstractConnection):
