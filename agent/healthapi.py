@@ -24,7 +24,13 @@ MEMORY: Final = 0.10  # of memory available
 SPACE: Final = 0.05  # of a file system available
 LOAD: Final = 4.0  # tasks waiting or running per processor, over five minutes
 STATES: Final = ("probe_state", "redis_up", "pg_up", "pgbouncer_up", "mysql_up", "up")  # 1 for a target that is well
-REASONS: Final = ("probe_failure_info", "redis_exporter_last_scrape_error", "pg_error", "scrape_failure_info")
+REASONS: Final = (
+    "probe_failure_info",
+    "redis_exporter_last_scrape_error",
+    "pg_error",
+    "mysql_error",
+    "scrape_failure_info",
+)
 EXPIRY: Final = 14.0  # days that the earliest certificate of a chain should have left; critical at 3
 ORDER: Final = {"ok": 0, "warning": 1, "critical": 2}
 

@@ -10,3 +10,4 @@ BUILTIN: dict[str, str] = {
     "postgres": "collectors.postgres:Postgres",
     "pgbouncer": "collectors.pgbouncer:Pgbouncer",
 }
+    "mysql": "collectors.mysql:Mysql",

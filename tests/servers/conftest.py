@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import free_port, need_peer
 from tests.daemon import Process, get, within
+from tests.servers.mysql_servers import mysql, replica  # noqa: F401  # fixtures
+from tests.servers.nginx_servers import web  # noqa: F401  # a fixture
 from tests.servers.postgres_servers import pgbouncer, postgres, standby  # noqa: F401  # fixtures
 from tests.servers.redis_servers import redis_locked, redis_single  # noqa: F401  # fixtures
 from tests.servers.scrape_servers import scraper  # noqa: F401  # a fixture
