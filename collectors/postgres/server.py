@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent.model import unknown
 from collectors.postgres.statements import DATABASE, Part, Statement, counters, gauges
 
 _DATABASE: Final = ("datid", "datname")
@@ -150,6 +151,18 @@ CONFLICTS: Final = Statement(
         },
     ),
 )
+SLOT_CONFLICTS: Final = Statement(
+    """SELECT datid::text, datname::text, confl_active_logicalslot::float8
+    FROM pg_stat_database_conflicts LIMIT 1000""",
+    (
+        unknown(
+            "pg_stat_database_conflicts_confl_active_logicalslot",
+            "Number of uses of logical slots in this database canceled due to old snapshots or too low a wal_level",
+            *("instance", *_DATABASE),
+        ),
+    ),
+    since=160000,
+)
 WRAPAROUND: Final = Statement(
     """SELECT datname::text, age(datfrozenxid)::float8, mxid_age(datminmxid)::float8
     FROM pg_database WHERE datallowconn LIMIT 1000""",
@@ -183,7 +196,7 @@ SERVER: Final = (
     Part("stat_bgwriter", (WRITER_CLEAN, WRITER_CHECKPOINTS)),
     Part("stat_checkpointer", (CHECKPOINTER,)),
     Part("stat_database", (BACKENDS, DATABASES, ACTIVE_TIME)),
-    Part("stat_database_conflicts", (CONFLICTS,)),
+    Part("stat_database_conflicts", (CONFLICTS, SLOT_CONFLICTS)),
     Part("database_wraparound", (WRAPAROUND,), default=False),
     Part("wal", (WAL,)),
     Part("database", (DATABASE_LIMITS, DATABASE_SIZES)),

@@ -31,6 +31,9 @@ password_encryption = scram-sha-256
 
 
 def program(name: str) -> str:
+    """The path of a program of PostgreSQL: that of the folder NIGHTJAR_POSTGRES, or the newest that is installed."""
+    if (folder := os.environ.get("NIGHTJAR_POSTGRES")) is not None:
+        return str(Path(folder) / name)
     found = sorted(PROGRAMS.glob(f"*/bin/{name}"))
     if not found:
         (pytest.fail if NO_SKIPS else pytest.skip)(f"{MISSING}postgresql (try: apt-get install postgresql)")
