@@ -53,15 +53,25 @@ SIGNATURES: Final = {
     "1.3.101.113": "Ed448",
 }
 ALTERNATIVE_NAMES = "2.5.29.17"
+FEATURES = "1.3.6.1.5.5.7.1.24"  # RFC 7633
+STATUS_REQUEST = b"\x05"
+MAIL, DNS, URI, ADDRESS = 0x81, 0x82, 0x86, 0x87
 
 
 class NoCertificate(ValueError):
     """Bytes that are no certificate."""
 
 
-class Certificate(Struct, frozen=True):
-    """A certificate: times in Unix seconds, names as in RFC 2253 (most specific first), the serial in hex."""
+class WrongPassphrase(NoCertificate):
+    """The passphrase does not fit; a file that was damaged behind its head looks the same."""
 
+
+class Certificate(Struct, frozen=True):
+    """A certificate: times in Unix seconds, names as in RFC 2253 (most specific first), the serial in hex;
+    `must_staple`: whoever shows it promises to show its state as well (OCSP).
+    """
+
+    der: bytes
     fingerprint: str  # SHA-256
     subject: str
     issuer: str
@@ -69,9 +79,12 @@ class Certificate(Struct, frozen=True):
     not_before: float
     not_after: float
     alternative_names: tuple[str, ...]
+    dns_names: tuple[str, ...]
+    addresses: tuple[str, ...]
     key: str
     key_bits: int
     signature: str
+    must_staple: bool
 
     @property
     def self_signed(self) -> bool:
@@ -97,34 +110,41 @@ def parse_certificate(der: bytes) -> Certificate:
 
 
 def _parse(der: bytes) -> Certificate:
-    whole = _expect(_read(der, 0, len(der)), SEQUENCE)
-    body, algorithm, _ = [*_children(der, whole)][:3]
-    parts = _children(der, _expect(body, SEQUENCE))
+    whole = _expect(read_value(der, 0, len(der)), SEQUENCE)
+    body, algorithm, _ = [*children_of(der, whole)][:3]
+    parts = children_of(der, _expect(body, SEQUENCE))
     first = next(parts)
     serial = next(parts) if first.tag == VERSION else first
     _, issuer, validity, subject, key = [next(parts) for _ in range(5)]
     extensions = next((part for part in parts if part.tag == EXTENSIONS), None)
-    not_before, not_after = [_time(der, one) for one in _children(der, validity)]
+    not_before, not_after = [_time(der, one) for one in children_of(der, validity)]
     kind, bits = _key(der, key)
-    signed = _oid(der, next(_children(der, algorithm)))
+    signed = _oid(der, next(children_of(der, algorithm)))
+    said = dict(_extensions(der, extensions)) if extensions else {}
+    names = tuple(_alternative_names(der, said[ALTERNATIVE_NAMES])) if ALTERNATIVE_NAMES in said else ()
     return Certificate(
+        der,
         hashlib.sha256(der).hexdigest(),
         _name(der, subject),
         _name(der, issuer),
-        der[serial.start : serial.end].hex(),
+        _serial(der[serial.start : serial.end]),
         not_before,
         not_after,
-        tuple(_alternative_names(der, extensions)) if extensions else (),
+        tuple(text for _, text in names),
+        tuple(text for tag, text in names if tag == DNS),
+        tuple(text for tag, text in names if tag == ADDRESS),
         kind,
         bits,
         SIGNATURES.get(signed, signed),
+        FEATURES in said and _must_staple(der, said[FEATURES]),
     )
 
 
 # -- DER ----------------------------------------------------------------------------------------------------------
 
 
-def _read(der: bytes, at: int, limit: int) -> Value:
+def read_value(der: bytes, at: int, limit: int) -> Value:
+    """The value that begins at a place; raises IndexError and ValueError."""
     tag, length, start = der[at], der[at + 1], at + 2
     if length & 0x80:
         width = length & 0x7F
@@ -136,10 +156,11 @@ def _read(der: bytes, at: int, limit: int) -> Value:
     return Value(tag, start, start + length)
 
 
-def _children(der: bytes, parent: Value) -> Iterator[Value]:
+def children_of(der: bytes, parent: Value) -> Iterator[Value]:
+    """The values within another one."""
     at = parent.start
     while at < parent.end:
-        child = _read(der, at, parent.end)
+        child = read_value(der, at, parent.end)
         yield child
         at = child.end
 
@@ -164,6 +185,12 @@ def _oid(der: bytes, value: Value) -> str:
 # -- what stands in it --------------------------------------------------------------------------------------------
 
 
+def _serial(number: bytes) -> str:
+    """Whole bytes in hex, without the sign's."""
+    digits = f"{abs(int.from_bytes(number, 'big', signed=True)):x}"
+    return digits.zfill(len(digits) + len(digits) % 2)
+
+
 def _time(der: bytes, value: Value) -> float:
     text = der[value.start : value.end].decode("ascii")
     if value.tag == UTC_TIME:  # two digits of the year: 1950 to 2049
@@ -173,10 +200,10 @@ def _time(der: bytes, value: Value) -> float:
 
 def _name(der: bytes, value: Value) -> str:
     found = []
-    for part in _children(der, _expect(value, SEQUENCE)):
+    for part in children_of(der, _expect(value, SEQUENCE)):
         pairs = []
-        for pair in _children(der, _expect(part, SET)):
-            kind, text = _children(der, pair)
+        for pair in children_of(der, _expect(part, SET)):
+            kind, text = children_of(der, pair)
             name = _oid(der, kind)
             pairs.append(f"{NAMES.get(name, name)}={_escaped(_text(der, text))}")
         found.append("+".join(pairs))
@@ -195,28 +222,35 @@ def _escaped(text: str) -> str:
 
 def _key(der: bytes, value: Value) -> tuple[str, int]:
     """The kind of a public key, and its size in bits (0: not known)."""
-    algorithm, bits = _children(der, value)
-    kind, *parameters = _children(der, algorithm)
+    algorithm, bits = children_of(der, value)
+    kind, *parameters = children_of(der, algorithm)
     name = KEYS.get(oid := _oid(der, kind), oid)
     if name in FIXED:
         return name, FIXED[name]
     if name == "ECDSA":
         return name, CURVES.get(_oid(der, parameters[0]), 0) if parameters and parameters[0].tag == OID else 0
     if name.startswith("RSA"):
-        modulus = next(_children(der, _read(der, _expect(bits, BIT_STRING).start + 1, bits.end)))
+        modulus = next(children_of(der, read_value(der, _expect(bits, BIT_STRING).start + 1, bits.end)))
         return name, int.from_bytes(der[_expect(modulus, INTEGER).start : modulus.end], "big").bit_length()
     return name, 0
 
 
-def _alternative_names(der: bytes, extensions: Value) -> Iterator[str]:
-    for extension in _children(der, next(_children(der, extensions))):
-        kind, *_, content = _children(der, extension)
-        if _oid(der, kind) != ALTERNATIVE_NAMES:
-            continue
-        inner = _read(der, _expect(content, OCTET_STRING).start, content.end)
-        for name in _children(der, inner):
-            raw = der[name.start : name.end]
-            if name.tag in (0x81, 0x82, 0x86):  # mail, DNS, URI
-                yield raw.decode("ascii", "replace")
-            elif name.tag == 0x87 and len(raw) in (4, 16):
-                yield str(ipaddress.ip_address(raw))
+def _extensions(der: bytes, extensions: Value) -> Iterator[tuple[str, Value]]:
+    """The extensions: what each is, and its octets."""
+    for extension in children_of(der, read_value(der, extensions.start, extensions.end)):
+        kind, *_, content = children_of(der, extension)
+        yield _oid(der, kind), _expect(content, OCTET_STRING)
+
+
+def _alternative_names(der: bytes, octets: Value) -> Iterator[tuple[int, str]]:
+    for name in children_of(der, read_value(der, octets.start, octets.end)):
+        raw = der[name.start : name.end]
+        if name.tag in (MAIL, DNS, URI):
+            yield name.tag, raw.decode("ascii", "replace")
+        elif name.tag == ADDRESS and len(raw) in (4, 16):
+            yield name.tag, str(ipaddress.ip_address(raw))
+
+
+def _must_staple(der: bytes, octets: Value) -> bool:
+    features = children_of(der, read_value(der, octets.start, octets.end))
+    return any(der[one.start : one.end] == STATUS_REQUEST for one in features)

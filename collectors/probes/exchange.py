@@ -7,10 +7,13 @@ Not chosen: aiohttp's client, which tells neither the phases nor a certificate t
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Final
 
+import cramjam
 import httptools
 from msgspec import Struct, field
 
@@ -18,6 +21,7 @@ from collectors.probes.link import Failed, Link, words
 
 HEADERS_LIMIT = 256 << 10  # bytes of the status line and all headers
 PIECE = 64 << 10
+_WINDOWS: Final = {"gzip": 31, "x-gzip": 31, "deflate": zlib.MAX_WBITS}  # as zlib counts them
 
 
 class Answer(Struct):
@@ -36,7 +40,8 @@ class Answer(Struct):
 
     def all(self, name: str) -> list[str]:
         """The values of a header."""
-        return [value for key, value in self.headers if key == name.lower()]
+        name = name.lower()
+        return [value for key, value in self.headers if key == name]
 
     def first(self, name: str) -> str:
         """The first value of a header; empty without one."""
@@ -46,8 +51,8 @@ class Answer(Struct):
 class _Reading:
     """What the parser calls back."""
 
-    def __init__(self, limit: int, *, bodyless: bool) -> None:
-        self.answer = Answer()
+    def __init__(self, answer: Answer, limit: int, *, bodyless: bool) -> None:
+        self.answer = answer
         self.limit, self.bodyless = limit, bodyless
         self.done = False
         self._body: list[bytes] = []
@@ -79,33 +84,34 @@ class _Reading:
     def on_message_complete(self) -> None:
         self.done = self.done or self.answer.status > 0
 
-    def finish(self) -> Answer:
+    def finish(self) -> None:
         self.answer.body = b"".join(self._body)
-        return self.answer
 
 
-async def exchange(link: Link, request: bytes, limit: int, *, bodyless: bool = False) -> Answer:
-    """Send a request and read its answer; `bodyless` for HEAD. Raises `Failed`."""
-    reading = _Reading(limit, bodyless=bodyless)
+async def exchange(link: Link, request: bytes, limit: int, answer: Answer, *, bodyless: bool = False) -> None:
+    """Send a request and read its answer; `bodyless` for HEAD. Raises `Failed`; `answer` holds what came until then."""
+    reading = _Reading(answer, limit, bodyless=bodyless)
     try:
         link.writer.write(request)
         await link.writer.drain()
         sent = time.perf_counter()
         piece = await link.reader.read(PIECE)
         first = time.perf_counter()
+        answer.processing = first - sent
         while piece and not reading.done:
             _feed(reading, piece)
             if not reading.done:
                 piece = await link.reader.read(PIECE)
+    except ssl.SSLError as error:  # of TLS 1.3, where a client's certificate is judged after the handshake
+        raise Failed("tls", words(error)) from None
     except OSError as error:
         raise Failed("reset", words(error)) from None
-    answer = reading.finish()
+    reading.finish()
     if not answer.status:
         raise Failed("protocol", "the connection ended before an answer")
     if not reading.done and (answer.length >= 0 or "chunked" in answer.first("transfer-encoding").lower()):
         raise Failed("reset", "the connection ended within the body")
-    answer.processing, answer.transfer = first - sent, time.perf_counter() - first
-    return answer
+    answer.transfer = time.perf_counter() - first
 
 
 def _feed(reading: _Reading, piece: bytes) -> None:
@@ -125,25 +131,40 @@ def _feed(reading: _Reading, piece: bytes) -> None:
 def decompressed(answer: Answer, limit: int) -> bytes:
     """The body without its compression, at most `limit` bytes of it; raises `Failed`."""
     kind = answer.first("content-encoding").strip().lower()
-    if kind in ("", "identity"):
+    if kind in ("", "identity") or not answer.body:
         return answer.body
-    makers: dict[str, Callable[[], zlib._Decompress]] = {
-        "gzip": lambda: zlib.decompressobj(31),
-        "x-gzip": lambda: zlib.decompressobj(31),
-        "deflate": lambda: zlib.decompressobj(47),
-    }
-    if kind not in makers:
+    if kind not in _WINDOWS and kind != "br":
         raise Failed("body", f"the body is compressed in a way that is not known: {kind[:20]!r}")
     try:
-        plain = makers[kind]().decompress(answer.body, limit + 1)
-    except zlib.error:
+        plain = _brotli(answer.body, limit) if kind == "br" else _inflated(answer.body, limit, _WINDOWS[kind])
+    except (zlib.error, EOFError):
         raise Failed("body", f"the body is no {kind}") from None
     if len(plain) > limit:
         raise Failed("too_large", f"the body is larger than {limit} bytes when it is decompressed")
     return plain
 
 
-def request_bytes(method: str, target: str, headers: dict[str, str], body: bytes) -> bytes:
+def _inflated(body: bytes, limit: int, window: int) -> bytes:
+    if window == zlib.MAX_WBITS and (body[0] & 0x0F != 8 or int.from_bytes(body[:2], "big") % 31):
+        window = -zlib.MAX_WBITS  # some send "deflate" without the header that RFC 9110 wants
+    reading = zlib.decompressobj(window)
+    plain = reading.decompress(body, limit + 1)
+    if not reading.eof and len(plain) <= limit:
+        raise EOFError
+    return plain
+
+
+def _brotli(body: bytes, limit: int) -> bytes:
+    plain = bytearray(limit + 1)
+    try:
+        return bytes(plain[: cramjam.brotli.decompress_into(body, plain)])
+    except cramjam.DecompressionError as error:
+        if "whole buffer" in str(error):
+            return bytes(plain)
+        raise EOFError from None
+
+
+def request_bytes(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """The request as it goes over the wire."""
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if body or method in ("POST", "PUT", "PATCH"):

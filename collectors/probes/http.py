@@ -6,25 +6,26 @@ go to the host that the option names and to no other.
 
 from __future__ import annotations
 
-import base64
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Final
+from typing import Final
 
-from msgspec import Meta
+from msgspec.structs import replace
 from yarl import URL
 
-from agent import __version__
 from agent.model import Sample, gauge
-from collectors.probes.exchange import Answer, decompressed, exchange, request_bytes
-from collectors.probes.link import Address, Failed, Family, Link, Resolver, open_link, version_of
+from collectors.probes.exchange import Answer, decompressed, exchange
+from collectors.probes.http_options import HttpOptions, shown, url_fault
+from collectors.probes.http_request import Cookies, Requests
+from collectors.probes.http_route import Route
+from collectors.probes.http_verdict import JSON, Unlike, Verdict
+from collectors.probes.http_verdict import REGEX as BY_REGEX
+from collectors.probes.link import Address, Failed, Link, Reason, Resolver, version_of
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import LOOKUP, PROTOCOL, REGEX, Settled, link_samples
 from collectors.probes.targets import Targets
 from collectors.probes.trust import Trust
-from config import ClientOptions, Referenced, Secret, Size, reveal
 
 PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
 PHASE = gauge(
@@ -43,13 +44,13 @@ MODIFIED = gauge(
     "Returns the Last-Modified HTTP response header in unixtime",
     "instance",
 )
+CEL = gauge("probe_failed_due_to_cel", "Indicates if probe failed due to CEL not matching", "instance")
 METRICS = (
-    *(PHASE, STATUS, LENGTH, SIZE, REDIRECTS, SSL, VERSION, MODIFIED, REGEX),
+    *(PHASE, STATUS, LENGTH, SIZE, REDIRECTS, SSL, VERSION, MODIFIED, REGEX, CEL),
     *COMMON,
 )
 MOST_REDIRECTS = 10
-ALWAYS: Final = {"User-Agent": f"nightjar/{__version__}", "Accept": "*/*", "Accept-Encoding": "gzip"}
-_STATUS = re.compile(r"[1-5](?:[0-9]{2}|xx)")
+REDIRECTING: Final = (301, 302, 303, 307, 308)
 
 
 class Seen:
@@ -61,79 +62,62 @@ class Seen:
         self.answer: Answer | None = None
         self.link: Link | None = None
         self.address: Address | None = None  # that could not be connected to
-        self.regex_failed = False
+        self.unlike = ""  # by which kind of check
         self.body_size = 0
+
+    @property
+    def secured(self) -> bool:
+        """Whether the last answer came over TLS."""
+        return bool(self.answer and self.answer.status and self.link and self.link.peer)
 
 
 class Http:
     """The prober."""
 
-    class Options(ClientOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """`[[collectors.http]]`."""
-
-        url: str | None = None
-        urls: tuple[str, ...] = ()
-        urls_file: str | None = None
-        method: Annotated[str, Meta(pattern="^[A-Z]{3,16}$", description="a method such as GET")] = "GET"
-        body: str = ""
-        family: Family = "any"
-        follow_redirects: bool = True
-        expect_status: tuple[int | str, ...] = ("2xx",)
-        expect_version: tuple[str, ...] = ()
-        expect_body: str | None = None
-        reject_body: str | None = None
-        expect_headers: dict[str, str] = {}  # noqa: RUF012  # msgspec copies it
-        body_limit: Size = Size("1MiB")
-        fail_after: Annotated[int, Meta(ge=1)] = 1
-        recover_after: Annotated[int, Meta(ge=1)] = 1
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if faults := [*_option_faults(self)]:
-                raise ValueError(*faults)
-
-        @property
-        def targets(self) -> list[str]:
-            """The fixed ones."""
-            return [*([self.url] if self.url else []), *self.urls]
-
+    Options = HttpOptions
     job = "blackbox"
     remote = True
 
-    def __init__(self, options: Http.Options) -> None:
-        self._options = options
+    def __init__(self, options: HttpOptions) -> None:
+        self._options, self._request_body = options, options.body.encode()
         self._targets = Targets(options.targets, options.urls_file, url_fault)
         self._settled = Settled(options.fail_after, options.recover_after)
         self._resolver = Resolver()
-        self._trust = Trust(options)
-        self._expect = {name: re.compile(text) for name, text in options.expect_headers.items()}
-        self._body, self._not_body = (
-            re.compile(one) if one else None for one in (options.expect_body, options.reject_body)
-        )
+        self._route = Route(options, self._resolver)
+        self._requests = Requests(options, self._route)
+        self._trust = self._elsewhere = Trust(options)
+        if options.server_name is not None:  # the name of the configuration's own host
+            self._elsewhere = Trust(replace(options, server_name=None))
+        self._verdict = Verdict(options)
+        self._known: dict[str, tuple[URL, str]] = {}  # of each target what it is and how it is shown
+        self._running: dict[str, Seen] = {}
 
     async def targets(self) -> Sequence[str]:
         """The URLs of this round."""
         found = self._targets.now()
-        self._settled.keep(set(map(shown, found)))
+        self._known = {one: self._known.get(one) or (URL(one), shown(one)) for one in found}
+        self._settled.keep({name for _, name in self._known.values()})
+        self._running.clear()
         return found
 
     async def probe(self, target: str) -> Iterable[Sample]:
         """One request, and those it is redirected to."""
-        started, seen, reason = time.perf_counter(), Seen(), None
+        started, reason = time.perf_counter(), None
+        seen = self._running[target] = Seen()
         try:
-            await self._follow(URL(target), seen)
-            self._judge(seen)
+            answer = await self._follow(self._known[target][0], seen)
+            await self._judge(answer, seen)
         except Failed as failed:
             reason, seen.address = failed.reason, failed.address
         finally:
             if seen.link is not None:
                 seen.link.close()
-        seconds, name = time.perf_counter() - started, shown(target)
-        return [*self._settled.samples(name, seconds, reason), *_seen_samples(name, seen)]
+        del self._running[target]
+        return self._samples(target, time.perf_counter() - started, reason, seen)
 
     def late(self, target: str, seconds: float) -> Iterable[Sample]:
-        """A probe without an end."""
-        return self._settled.samples(shown(target), seconds, "timeout")
+        """A probe without an end: what it had seen until it was cut off."""
+        return self._samples(target, seconds, "timeout", self._running.pop(target, Seen()))
 
     async def close(self) -> None:
         """Let the resolver's threads go."""
@@ -141,148 +125,93 @@ class Http:
 
     # -- the way there --------------------------------------------------------------------------------------------
 
-    async def _follow(self, url: URL, seen: Seen) -> None:
-        origin = url.origin()
-        method, body = self._options.method, self._options.body.encode()
+    async def _follow(self, url: URL, seen: Seen) -> Answer:
+        first, cookies = url, Cookies()
+        method, body = self._options.method, self._request_body
         while True:
-            answer = await self._request(method, url, body, seen, trusted=url.origin() == origin)
+            own = url is first or url.origin() == first.origin()
+            link = await self._linked(url, seen, own=own)
+            request = self._requests.made(method, url, body, cookies, own=own)
+            answer = await self._exchange(link, request, seen, bodyless=method == "HEAD")
             location = answer.first("location")
-            if not self._options.follow_redirects or answer.status not in (301, 302, 303, 307, 308) or not location:
-                return
-            if seen.redirects >= MOST_REDIRECTS:
-                raise Failed("redirect", f"more than {MOST_REDIRECTS} redirects")
+            if answer.status not in REDIRECTING or not location:
+                return answer
             seen.redirects += 1
+            if not self._options.follow_redirects:
+                return answer
+            if seen.redirects > MOST_REDIRECTS:
+                raise Failed("redirect", f"more than {MOST_REDIRECTS} redirects")
+            cookies.keep(url, answer)
             url = _joined(url, location)
             if answer.status in (301, 302, 303) and method != "HEAD":
                 method, body = "GET", b""
 
-    async def _request(self, method: str, url: URL, body: bytes, seen: Seen, *, trusted: bool) -> Answer:
+    async def _linked(self, url: URL, seen: Seen, *, own: bool) -> Link:
+        """A connection that a request can be written to."""
         if seen.link is not None:
             seen.link.close()
-        link = seen.link = await self._connected(url)
-        headers = self._headers(url, trusted=trusted)
-        seen.answer = None
+        seen.answer = seen.link = None
+        link = seen.link = await self._route.open(url, own=own)
         try:
             if url.scheme == "https":
-                await self._trust.secure(link, url.host or "", lambda: self._connected(url))
+                name = self._requests.server(url, own=own)
+                trust = self._trust if own else self._elsewhere
+                await trust.secure(link, name, lambda: self._route.open(url, own=own))
         finally:
-            for phase, spent in (("resolve", link.resolve), ("connect", link.connect), ("tls", link.tls)):
-                seen.phases[phase] += spent
-        request = request_bytes(method, url.raw_path_qs, headers, body)
-        answer = seen.answer = await exchange(link, request, self._options.body_limit, bodyless=method == "HEAD")
-        seen.phases["processing"] += answer.processing
-        seen.phases["transfer"] += answer.transfer
+            phases = seen.phases
+            phases["resolve"] += link.resolve
+            phases["connect"] += link.connect
+            phases["tls"] += link.tls
+        return link
+
+    async def _exchange(self, link: Link, request: bytes, seen: Seen, *, bodyless: bool) -> Answer:
+        answer = seen.answer = Answer()
+        try:
+            await exchange(link, request, self._options.body_limit, answer, bodyless=bodyless)
+        finally:
+            seen.phases["processing"] += answer.processing
+            seen.phases["transfer"] += answer.transfer
+        if answer.status == 407 and self._options.proxy is not None:
+            raise Failed("proxy", "the proxy answered 407")
         return answer
 
-    async def _connected(self, url: URL) -> Link:
-        return await open_link(self._resolver, url.host or "", url.port or 0, self._options.family)
-
-    def _headers(self, url: URL, *, trusted: bool) -> dict[str, str]:
-        """What is sent; credentials and headers of the configuration to the target's own host alone."""
-        host = url.raw_host or ""
-        port = "" if url.is_default_port() else f":{url.port}"
-        found = {"Host": (f"[{host}]" if ":" in host else host) + port, **ALWAYS, "Connection": "close"}
-        if not trusted:
-            return found
-        options = self._options
-        for name, value in options.headers.items():
-            found = {key: one for key, one in found.items() if key.lower() != name.lower()}
-            found[name] = reveal(value) if isinstance(value, Secret) else value
-        password = url.password if options.password is None else reveal(options.password)
-        user = url.user or options.username
-        if options.bearer_token is not None:
-            found["Authorization"] = f"Bearer {reveal(options.bearer_token)}"
-        elif user is not None:
-            found["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password or ''}".encode()).decode()
-        return found
-
-    # -- the verdict ----------------------------------------------------------------------------------------------
-
-    def _judge(self, seen: Seen) -> None:
-        answer = seen.answer
-        assert answer is not None  # noqa: S101  # `_follow` returned
+    async def _judge(self, answer: Answer, seen: Seen) -> None:
         body = decompressed(answer, self._options.body_limit)
         seen.body_size = len(body)
-        if not any(_matches(answer.status, one) for one in self._options.expect_status):
-            raise Failed("status", f"status {answer.status}")
-        if self._options.expect_version and f"HTTP/{answer.version}" not in self._options.expect_version:
-            raise Failed("version", f"HTTP/{answer.version}")
         try:
-            self._judge_content(answer, body)
-        except Failed:
-            seen.regex_failed = True
+            await self._verdict.judge(answer, body, secured=seen.secured)
+        except Unlike as unlike:
+            seen.unlike = unlike.by
             raise
 
-    def _judge_content(self, answer: Answer, body: bytes) -> None:
-        for name, pattern in self._expect.items():
-            if not any(pattern.search(value) for value in answer.all(name)):
-                raise Failed("header", f"the header {name} does not match")
-        if self._body is None and self._not_body is None:
-            return
-        text = body.decode("utf-8", "replace")
-        if self._body is not None and not self._body.search(text):
-            raise Failed("body", "the body does not match expect_body")
-        if self._not_body is not None and self._not_body.search(text):
-            raise Failed("body", "the body matches reject_body")
+    # -- what is told ---------------------------------------------------------------------------------------------
+
+    def _samples(self, target: str, seconds: float, reason: Reason | None, seen: Seen) -> list[Sample]:
+        name = self._known[target][1]
+        samples = [*self._settled.samples(name, seconds, reason), *_seen_samples(name, seen)]
+        if self._verdict.json is not None:
+            samples.append(CEL(float(seen.unlike == JSON), name))
+        return samples
 
 
 def _seen_samples(target: str, seen: Seen) -> Iterator[Sample]:
     for phase, seconds in seen.phases.items():
         yield PHASE(seconds, target, phase)
     yield REDIRECTS(float(seen.redirects), target)
-    yield REGEX(float(seen.regex_failed), target)
+    yield REGEX(float(seen.unlike == BY_REGEX), target)
     if seen.link is None:
         yield LOOKUP(seen.phases["resolve"], target)
         yield PROTOCOL(version_of(seen.address), target)
     else:
         yield from link_samples(target, seen.link)
-    answer = seen.answer or Answer(length=0)
+    answer = seen.answer or Answer()
     yield STATUS(float(answer.status), target)
-    yield LENGTH(float(answer.length), target)
+    yield LENGTH(float(answer.length if answer.status else 0), target)
     yield SIZE(float(seen.body_size or answer.size), target)
     yield VERSION(float(answer.version or 0), target)
-    yield SSL(float(answer.status > 0 and seen.link is not None and seen.link.peer is not None), target)
+    yield SSL(float(seen.secured), target)
     if modified := _unix(answer.first("last-modified")):
         yield MODIFIED(modified, target)
-
-
-def shown(target: str) -> str:
-    """The URL as it may be shown: without credentials; of one that came by reference, where any part may be a secret,
-    the host alone.
-    """
-    url = URL(target)
-    return str(url.origin() if isinstance(target, Referenced) else url.with_user(None))
-
-
-def url_fault(text: str) -> str:
-    """What is wrong with a URL; empty when it can be probed."""
-    try:
-        url = URL(text)
-    except ValueError:
-        return "is no URL"
-    return "" if url.scheme in ("http", "https") and url.host else 'expected a URL such as "https://example.com/health"'
-
-
-def _option_faults(options: Http.Options) -> Iterator[str]:
-    if not options.targets and options.urls_file is None:
-        yield "url: one of `url`, `urls` and `urls_file` is needed"
-    for target in options.targets:
-        if fault := url_fault(target):
-            yield f"{'url' if target == options.url else 'urls'}: {fault}"
-    patterns: Mapping[str, str | None] = {"expect_body": options.expect_body, "reject_body": options.reject_body}
-    for name, pattern in (*patterns.items(), *(("expect_headers", one) for one in options.expect_headers.values())):
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            yield f"{name}: is no regular expression: {error}"
-    for status in options.expect_status:
-        if not _STATUS.fullmatch(str(status)):
-            yield 'expect_status: expected statuses such as 200 or "2xx"'
-
-
-def _matches(status: int, expected: int | str) -> bool:
-    text = str(expected)
-    return str(status)[0] == text[0] if text.endswith("xx") else str(status) == text
 
 
 def _joined(url: URL, location: str) -> URL:

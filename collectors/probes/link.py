@@ -19,36 +19,44 @@ from msgspec import Struct
 
 from agent.asker import Asker
 from collectors.probes.certificates import Certificate, NoCertificate, parse_certificate
+from collectors.probes.ciphers import iana_name
+from collectors.probes.hostname import is_for
 
 Reason = Literal[
     "resolve", "refused", "unreachable", "connect", "timeout", "tls", "certificate", "reset", "protocol", "proxy",
-    "redirect", "too_large", "status", "version", "header", "body", "config",
+    "redirect", "too_large", "status", "version", "header", "body", "config", "passphrase",
 ]  # fmt: skip
 REASONS: Final[dict[Reason, str]] = {
     "resolve": "the name has no address",
-    "refused": "nobody listens on the port",
+    "refused": "nobody listens there",
     "unreachable": "no route to the host or network",
     "connect": "the connection failed in another way",
     "timeout": "no end within the collector's time limit",
-    "tls": "the TLS handshake failed",
+    "tls": "TLS failed, or is used, or not, against what is expected",
     "certificate": "the certificate does not verify",
     "reset": "the connection broke off",
     "protocol": "the answer is not what the protocol says",
-    "proxy": "the proxy refused",
+    "proxy": "the proxy refused, or cannot be reached",
     "redirect": "too many redirects, or one to nowhere",
-    "too_large": "the body is larger than its limit",
+    "too_large": "the body, or a packet, is larger than its limit",
     "status": "the status is not an expected one",
     "version": "the protocol's version is not an expected one",
     "header": "a header is not as expected",
     "body": "the body is not as expected",
     "config": "a file of the configuration cannot be used",
+    "passphrase": "the passphrase does not open the file, or it is damaged",
 }
 _UNREACHABLE: Final = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM}
+PIECE: Final = 64 << 10  # bytes that are read at once
 _LIMIT: Final = 64 << 10  # bytes that a connection buffers
 _DER: Final = 2  # of `_ssl.Certificate.public_bytes`
+MISMATCH: Final = "hostname mismatch"
+_MISMATCHES: Final = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH, whose words hold the name
 
-Family = Literal["any", "ip4", "ip6"]
-_FAMILIES: Final = {"any": socket.AF_UNSPEC, "ip4": socket.AF_INET, "ip6": socket.AF_INET6}
+Family = Literal["any", "ip4", "ip6", "prefer_ip4", "prefer_ip6"]
+_FAMILIES: Final = {"ip4": socket.AF_INET, "ip6": socket.AF_INET6}  # those that leave no choice
+_FIRST: Final = {"prefer_ip4": socket.AF_INET, "prefer_ip6": socket.AF_INET6}
+_VERSIONS: Final = {socket.AF_INET: 4.0, socket.AF_INET6: 6.0}
 Address = tuple[int, str]  # family, text
 
 
@@ -63,13 +71,22 @@ class Failed(Exception):
 
 
 class Peer(Struct, frozen=True):
-    """The other end of a TLS handshake: the chain as it was presented, leaf first, and as it was verified."""
+    """The other end of a TLS handshake: the chain as it was presented, leaf first, and as it was verified, for the name
+    that was asked for. `version` is empty where the handshake was broken off.
+    """
 
     version: str
     cipher: str
     presented: tuple[Certificate, ...]
     verified: tuple[Certificate, ...] = ()
     fault: str = ""  # why it does not verify, in OpenSSL's words
+    name: str = ""
+    judged: bool = True  # whether it was verified at all
+
+    @property
+    def matches(self) -> bool:
+        """Whether the leaf is for the name, whatever else is wrong with it."""
+        return bool(self.presented) and is_for(self.presented[0], self.name)
 
     @property
     def earliest_expiry(self) -> float:
@@ -83,8 +100,8 @@ class Peer(Struct, frozen=True):
 
 
 def version_of(address: Address | None) -> float:
-    """4 or 6; 0 for no address."""
-    return 0.0 if address is None else 6.0 if address[0] == socket.AF_INET6 else 4.0
+    """4 or 6; 0 for no address, and for a Unix socket."""
+    return 0.0 if address is None else _VERSIONS.get(socket.AddressFamily(address[0]), 0.0)
 
 
 class Link:
@@ -100,13 +117,11 @@ class Link:
         started = time.perf_counter()
         try:
             await self.writer.start_tls(context, server_hostname=name or None)
-        except ssl.SSLCertVerificationError as error:
-            raise Failed("certificate", error.verify_message) from None
-        except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
-            raise Failed("tls", words(error)) from None
+        except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+            raise failure(error) from None
         finally:
             self.tls += time.perf_counter() - started
-        self.peer = _peer(self.writer.get_extra_info("ssl_object"))
+        self.peer = peer_of(self.writer.get_extra_info("ssl_object"), name)
 
     def close(self) -> None:
         """Drop it: a probe says no goodbye that could hang."""
@@ -133,9 +148,11 @@ class Resolver:
         found = await asyncio.shield(task)
         if isinstance(found, str):
             raise Failed("resolve", found)
-        wanted = [one for one in found if _FAMILIES[family] in (socket.AF_UNSPEC, one[0])]
+        wanted = [one for one in found if _FAMILIES.get(family, one[0]) == one[0]]
         if not wanted:
             raise Failed("resolve", f"the name has no address of {family}")
+        if (first := _FIRST.get(family)) is not None:
+            wanted.sort(key=lambda one: one[0] != first)
         return wanted
 
     async def _ask(self, host: str, within: float) -> list[Address] | str:
@@ -158,12 +175,26 @@ async def open_link(resolver: Resolver, host: str, port: int, family: Family = "
         try:
             reader, writer = await asyncio.open_connection(address[1], port, limit=_LIMIT, family=address[0])
         except OSError as error:
-            failure = Failed(_reason(error), words(error), address)
+            failure = Failed(reason_of(error), words(error), address)
             continue
         link = Link(reader, writer, address)
         link.resolve, link.connect = resolved - started, time.perf_counter() - resolved
         return link
     raise failure
+
+
+async def open_socket(path: str) -> Link:
+    """A connection to a Unix socket; raises `Failed`."""
+    started = time.perf_counter()
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=_LIMIT)
+    except FileNotFoundError as error:
+        raise Failed("refused", words(error)) from None
+    except OSError as error:
+        raise Failed(reason_of(error), words(error)) from None
+    link = Link(reader, writer, (socket.AF_UNIX, path))
+    link.connect = time.perf_counter() - started
+    return link
 
 
 def looking_context() -> ssl.SSLContext:
@@ -176,6 +207,15 @@ def looking_context() -> ssl.SSLContext:
     return context
 
 
+def failure(error: Exception) -> Failed:
+    """What an error of a handshake means."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failed("certificate", MISMATCH if error.verify_code in _MISMATCHES else error.verify_message)
+    if isinstance(error, ValueError) and not isinstance(error, ssl.SSLError):
+        return Failed("config", "what is asked for as the server's name is none")
+    return Failed("tls", words(error))
+
+
 def words(error: Exception) -> str:
     """What an error says, without addresses and numbers that change."""
     if isinstance(error, ssl.SSLError) and error.reason:
@@ -185,7 +225,8 @@ def words(error: Exception) -> str:
     return type(error).__name__
 
 
-def _reason(error: OSError) -> Reason:
+def reason_of(error: OSError) -> Reason:
+    """The class of an error of the network."""
     if error.errno == errno.ECONNREFUSED:
         return "refused"
     if error.errno in _UNREACHABLE:
@@ -212,16 +253,19 @@ def _look_up(host: str) -> list[Address] | str:
     return list(dict.fromkeys((int(family), str(address[0])) for family, *_, address in found))
 
 
-def _peer(secured: Any) -> Peer:
-    cipher = (secured.cipher() or ("",))[0]
-    verified = _chain(secured, "get_verified_chain") if secured.context.verify_mode == ssl.CERT_REQUIRED else ()
-    return Peer(secured.version() or "", cipher, _chain(secured, "get_unverified_chain"), verified)
+def peer_of(secured: Any, name: str) -> Peer:
+    """What a handshake showed, be it at its end or broken off."""
+    version, judged = secured.version() or "", secured.context.verify_mode == ssl.CERT_REQUIRED
+    cipher = iana_name((secured.cipher() or ("",))[0]) if version else ""
+    verified = _chain(secured, "get_verified_chain") if judged else ()
+    presented = _chain(secured, "get_unverified_chain")
+    return Peer(version, cipher, presented, verified, name=name, judged=judged)
 
 
 def _chain(secured: Any, which: str) -> tuple[Certificate, ...]:
     """A chain of a handshake; before Python 3.13 only the private half of `ssl` hands it out."""
     if hasattr(secured, which):
-        chain = getattr(secured, which)()
+        chain = getattr(secured, which)() or ()
     else:
         chain = [one.public_bytes(_DER) for one in getattr(secured._sslobj, which)() or ()]
     found = []

@@ -43,9 +43,14 @@ VERIFIED: Final = gauge(
     "instance",
     "reason",
 )
+MATCHES: Final = gauge(
+    "probe_ssl_hostname_matches",
+    "Whether the certificate is for the name that was asked for, whatever else is wrong with it.",
+    "instance",
+)
 FAMILIES: Final = (
     *(SUCCESS, DURATION, FAILURE, FAILURES, STATE, EARLIEST, LAST_CHAIN, LAST_CHAIN_INFO, TLS_VERSION, TLS_CIPHER),
-    *(VERIFIED, LOOKUP, PROTOCOL),
+    *(VERIFIED, MATCHES, LOOKUP, PROTOCOL),
 )
 
 
@@ -98,13 +103,16 @@ def link_samples(target: str, link: Link) -> Iterator[Sample]:
 
 def certificate_samples(target: str, peer: Peer) -> Iterator[Sample]:
     """What a handshake showed, in the terms of blackbox_exporter."""
-    yield TLS_VERSION(1.0, target, peer.version.replace("TLSv1.", "TLS 1.").replace("TLSv1", "TLS 1.0"))
-    yield TLS_CIPHER(1.0, target, peer.cipher)
-    yield VERIFIED(float(not peer.fault), target, peer.fault)
+    if peer.version:
+        yield TLS_VERSION(1.0, target, peer.version.replace("TLSv1.", "TLS 1.").replace("TLSv1", "TLS 1.0"))
+        yield TLS_CIPHER(1.0, target, peer.cipher)
+    if peer.judged:
+        yield VERIFIED(float(not peer.fault), target, peer.fault)
     if not peer.presented:
         return
     leaf = peer.presented[0]
+    yield MATCHES(float(peer.matches), target)
     yield EARLIEST(peer.earliest_expiry, target)
     yield LAST_CHAIN(peer.verified_expiry, target)
-    names = ",".join(leaf.alternative_names)
+    names = ",".join(leaf.dns_names)
     yield LAST_CHAIN_INFO(1.0, target, leaf.fingerprint, leaf.subject, leaf.issuer, names, leaf.serial)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from agent.logs import get_logger
+from config import ClientOptions
 from config.files import Unreadable, read_regular
 
 LARGEST = 16 << 20  # bytes of a file of targets
+
+IDLE: Final = ("proxy", "headers", "bearer_token", "username")  # what a probe below HTTP has no use for
 
 log = get_logger("probes")
 
@@ -56,3 +60,10 @@ class Targets:
         if fault != self._told:
             self._told = fault
             log.warning("the file of targets cannot be read; those known stay", file=self._file, error=fault)
+
+
+def idle_faults(options: ClientOptions) -> Iterator[str]:
+    """Options of every client that would be ignored by a prober that does not speak HTTP."""
+    for name in IDLE:
+        if getattr(options, name):
+            yield f"{name}: is for HTTP; this section has no use for it"

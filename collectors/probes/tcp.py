@@ -14,7 +14,7 @@ from agent.model import Sample, gauge
 from collectors.probes.link import Failed, Family, Link, Resolver, open_link, words
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import REGEX, Settled, link_samples
-from collectors.probes.targets import Targets
+from collectors.probes.targets import Targets, idle_faults
 from collectors.probes.tls import parse_target
 from collectors.probes.trust import Trust
 from config import ClientOptions
@@ -48,6 +48,7 @@ class Tcp:
         def __post_init__(self) -> None:
             super().__post_init__()
             faults = [f"targets: {target!r} {fault}" for target in self.targets if (fault := target_fault(target))]
+            faults += idle_faults(self)
             if not self.targets and self.targets_file is None:
                 faults.append("targets: one of `targets` and `targets_file` is needed")
             for step in self.steps:

@@ -1,30 +1,36 @@
 """TLS: certificates over the wire, directly or after StartTLS, and in files; expiry is told whether they verify or not.
 
-A target is `host:port`, `postgres://host`, `smtp://host:587` … (see `collectors.probes.upgrade`), or the path of PEM
-files, where `*` and `?` stand for many. Files are a success as long as all of their certificates are valid by date.
+A target is `host:port`, `postgres://host`, `smtp://host:587` … (see `collectors.probes.upgrade`), or the path of PEM or
+PKCS#12 files, where `*` and `?` stand for many. Files are a success as long as all of their certificates are valid by
+date.
+
+What is stapled to a handshake (OCSP) is told under the names of ssl_exporter, the only ones that others use; what it
+does not have, that a response is in order, is ours. None of it decides the verdict, as with most clients.
 """
 
 from __future__ import annotations
 
-import glob
-import ssl
+import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
 from agent.asker import Asker
 from agent.model import Sample, gauge
-from collectors.probes.certificates import Certificate, NoCertificate, parse_certificate
-from collectors.probes.link import Failed, Family, Link, Reason, Resolver, open_link
+from collectors.probes.certificate_files import Files, is_path, needs_extra
+from collectors.probes.certificates import Certificate
+from collectors.probes.link import Failed, Family, Link, Peer, Resolver, open_link
 from collectors.probes.outcome import EARLIEST, Settled, link_samples
 from collectors.probes.outcome import FAMILIES as COMMON
-from collectors.probes.targets import Targets
+from collectors.probes.targets import Targets, idle_faults
 from collectors.probes.trust import Trust
 from collectors.probes.upgrade import PROTOCOLS, upgrade
-from config import ClientOptions
-from config.files import Unreadable, read_regular
+from config import ClientOptions, Secret
+
+if TYPE_CHECKING:
+    from collectors.probes.ocsp import Staple
 
 PLACE = ("instance", "at")
 NOT_AFTER = gauge(
@@ -39,10 +45,27 @@ INFO = gauge(
     *(*PLACE, "subject", "issuer", "serial", "fingerprint_sha256", "subjectalternative"),
     *("key", "key_bits", "signature"),
 )
-METRICS = (*COMMON, NOT_AFTER, NOT_BEFORE, INFO)
-BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-LARGEST = 4 << 20  # bytes of a PEM file
-MOST_FILES = 1_000
+STAPLED = gauge("ssl_ocsp_response_stapled", "If the connection state contains a stapled OCSP response", "instance")
+STATUS = gauge("ssl_ocsp_response_status", "The status in the OCSP response 0=Good 1=Revoked 2=Unknown", "instance")
+TIMES = {
+    name: gauge(f"ssl_ocsp_response_{name}", f"The {text} of the OCSP response, as a Unix time.", "instance")
+    for name, text in {
+        "produced_at": "producedAt",
+        "this_update": "thisUpdate",
+        "next_update": "nextUpdate",
+        "revoked_at": "revocationTime",
+    }.items()
+}
+STAPLE_VERIFIED = gauge(
+    "tls_ocsp_response_verified",
+    "Whether the stapled OCSP response is about this certificate, signed by who may, and of now; the reason if not.",
+    *("instance", "reason"),
+)
+MUST_STAPLE = gauge(
+    "tls_certificate_must_staple", "Whether the certificate says that its state has to be stapled.", "instance"
+)
+METRICS = (*COMMON, NOT_AFTER, NOT_BEFORE, INFO, STAPLED, STATUS, *TIMES.values(), STAPLE_VERIFIED, MUST_STAPLE)
+ASKING = 2.0  # seconds for the handshake that asks for the certificate's state
 PATIENCE = 2.0  # seconds for the disk to answer
 SHOWN_NAMES = 20  # subject alternative names in a label; some certificates have hundreds
 
@@ -58,10 +81,13 @@ class Tls:
         family: Family = "any"
         fail_after: Annotated[int, Meta(ge=1)] = 1
         recover_after: Annotated[int, Meta(ge=1)] = 1
+        ocsp: bool = False
+        passphrase: Secret | None = None
 
         def __post_init__(self) -> None:
             super().__post_init__()
             faults = [f"targets: {target!r} {fault}" for target in self.targets if (fault := target_fault(target))]
+            faults += idle_faults(self)
             if not self.targets and self.targets_file is None:
                 faults.append("targets: one of `targets` and `targets_file` is needed")
             if faults:
@@ -75,9 +101,16 @@ class Tls:
         self._targets = Targets(options.targets, options.targets_file, target_fault)
         self._settled = Settled(options.fail_after, options.recover_after)
         self._resolver = Resolver()
-        self._trust = Trust(options)
-        self._listing = Asker(_files)  # in threads: a dead network mount must not stop the agent
-        self._reading = Asker(_read)
+        self._trust = Trust(options, until_settled=True)
+        self._files = Files(options.passphrase)
+        self._listing = Asker(self._files.named)  # in threads: a dead network mount must not stop the agent
+        self._reading = Asker(self._files.read)
+        with needs_extra():
+            if options.ocsp:
+                from collectors.probes import ocsp
+
+                self._asking = ocsp.Asking(options)
+            self._files.prepare(options.targets)
 
     async def targets(self) -> Sequence[str]:
         """The places of this round; of a pattern the files that are there now."""
@@ -115,7 +148,30 @@ class Tls:
         samples = list(self._settled.samples(target, time.perf_counter() - started, reason))
         if link is not None:
             samples += link_samples(target, link)
-            samples += _chain_samples(target, link.peer.presented) if link.peer is not None else ()
+        if link is not None and link.peer is not None:
+            samples += _chain_samples(target, link.peer.presented)
+            if self._options.ocsp:
+                samples += await self._stapled(target, link.peer)
+        return samples
+
+    async def _stapled(self, target: str, peer: Peer) -> list[Sample]:
+        from collectors.probes import ocsp
+
+        protocol, host, port = parse_target(target)
+        samples = [MUST_STAPLE(float(peer.presented[0].must_staple), target)] if peer.presented else []
+        try:
+            async with asyncio.timeout(ASKING):  # what is known by now must not be lost to it
+                link = await self._open(protocol, host, port)
+                try:
+                    shown = await self._asking.ask(link, self._trust.name(host))
+                finally:
+                    link.close()
+        except (Failed, TimeoutError):
+            return [*samples, STAPLE_VERIFIED(0.0, target, "handshake")]
+        samples.append(STAPLED(float(bool(shown.response)), target))
+        if shown.response:
+            others = [one.der for one in (*peer.presented[1:], *peer.verified)]
+            samples += _staple_samples(target, ocsp.parse_staple(shown.response, shown.chain, others, time.time()))
         return samples
 
     async def _open(self, protocol: str, host: str, port: int) -> Link:
@@ -130,33 +186,13 @@ class Tls:
 
     async def _file(self, target: str) -> list[Sample]:
         started = time.perf_counter()
-        chain = (await self._reading.ask([target], PATIENCE)).get(target)
-        expiry = min((one.not_after for one in chain or ()), default=0.0)
-        reason: Reason | None = "certificate" if chain and expiry < time.time() else None if chain else "config"
-        if chain is None:
-            reason = "timeout"
-        samples = list(self._settled.samples(target, time.perf_counter() - started, reason))
-        if chain:
-            samples += [EARLIEST(expiry, target), *_chain_samples(target, chain)]
-        return samples
-
-
-def _files(pattern: str) -> list[str]:
-    """In a thread: the files that a pattern names; itself where there is none, so that its lack is seen."""
-    return sorted(glob.glob(pattern))[:MOST_FILES] or [pattern]
-
-
-def _read(path: str) -> tuple[Certificate, ...]:
-    """In a thread: the certificates of a file; none where it cannot be read, or is no such file."""
-    try:
-        return parse_pem(read_regular(path, LARGEST).decode("ascii", "replace"))
-    except (Unreadable, NoCertificate):
-        return ()
-
-
-def is_path(target: str) -> bool:
-    """Whether a target is a file, or a pattern of files."""
-    return target.startswith(("/", "./", "../"))
+        found = (await self._reading.ask([target], PATIENCE)).get(target, "timeout")
+        if isinstance(found, str):
+            return list(self._settled.samples(target, time.perf_counter() - started, found))
+        expiry = min(one.not_after for one in found)
+        reason = self._files.judge(found, time.time())
+        samples = self._settled.samples(target, time.perf_counter() - started, reason)
+        return [*samples, EARLIEST(expiry, target), *_chain_samples(target, found)]
 
 
 def parse_target(target: str) -> tuple[str, str, int]:
@@ -185,16 +221,12 @@ def target_fault(target: str) -> str:
     return ""
 
 
-def parse_pem(text: str) -> tuple[Certificate, ...]:
-    """The certificates of a PEM file; raises `NoCertificate` for one that is none."""
-    found = []
-    for piece in text.split(BEGIN)[1:]:
-        try:
-            der = ssl.PEM_cert_to_DER_cert(f"{BEGIN}{piece.partition(END)[0]}{END}\n")
-        except ValueError as error:
-            raise NoCertificate(str(error)) from None
-        found.append(parse_certificate(der))
-    return tuple(found)
+def _staple_samples(target: str, staple: Staple) -> Iterator[Sample]:
+    yield STATUS(staple.status, target)
+    for name, family in TIMES.items():
+        if (time_of := getattr(staple, name)) is not None:
+            yield family(time_of, target)
+    yield STAPLE_VERIFIED(float(not staple.fault), target, staple.fault)
 
 
 def _chain_samples(target: str, chain: Sequence[Certificate]) -> Iterator[Sample]:

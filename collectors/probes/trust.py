@@ -1,53 +1,133 @@
-"""Handshakes with a verdict: what the options trust decides it, and what does not verify is looked at all the same."""
+"""Handshakes with a verdict: what the options trust decides it, and what does not verify is looked at all the same.
+
+The verdict is that of OpenSSL's clients (any certificate of `ca_file` is an anchor, the common name is no host name),
+on every version of Python: from 3.13 on its default contexts also refuse what is common and harmless.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import msgspec
 
-from collectors.probes.link import Failed, Link, Peer, looking_context, words
+from collectors.probes.link import MISMATCH, Failed, Link, Peer, looking_context, words
+from collectors.probes.look import look
 from config import ClientOptions
+
+Way = Literal["strict", "any name", "looking"]  # what a handshake verifies: all, all but the name, nothing
+BROKEN = "handshake failed"  # the fault of a certificate that a handshake did not come to
+SETTLED = 1.0  # seconds for a server to say what it makes of a client's certificate, or of none
 
 
 class Trust:
     """The TLS side of a prober's options; contexts are made when they are first needed."""
 
-    def __init__(self, options: ClientOptions) -> None:
+    def __init__(self, options: ClientOptions, *, until_settled: bool = False) -> None:
+        """`until_settled`: wait whether a server that demands a client's certificate goes on with what it got. In
+        TLS 1.3 the handshake is over by then; who talks on, hears it anyway.
+        """
         self._options = options
-        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._contexts: dict[Way, ssl.SSLContext] = {}
+        self._demands: WeakKeyDictionary[ssl.SSLObject, asyncio.Event] | None = None
+        if until_settled:
+            self._demands = WeakKeyDictionary()
+
+    @property
+    def skipped(self) -> bool:
+        """Whether nothing is to be verified."""
+        return self._options.insecure_skip_verify
+
+    def name(self, host: str) -> str:
+        """The name that a host's certificate has to be for."""
+        return (self._options.server_name or host).removesuffix(".") or "."  # an empty one would not be compared
 
     async def secure(self, link: Link, host: str, anew: Callable[[], Awaitable[Link]]) -> None:
         """The handshake over a link; raises `Failed`. `anew` makes another link at the same stage, over which a
         certificate that does not verify is read; `link.peer` then has it, with the fault.
         """
-        name = self._options.server_name or host
+        name = self.name(host)
         try:
-            await link.secure(self._context(verify=not self._options.insecure_skip_verify), name)
+            await link.secure(self._context("looking" if self.skipped else "strict"), name)
+            await self._settle(link)
         except Failed as failed:
-            if not self._options.insecure_skip_verify and failed.reason in ("certificate", "tls"):
-                link.peer = await self._look(name, str(failed), anew)
+            if link.peer is None and failed.reason in ("certificate", "tls"):
+                link.peer = await self._look(name, failed, anew)
             raise
 
-    async def _look(self, name: str, fault: str, anew: Callable[[], Awaitable[Link]]) -> Peer | None:
-        try:
-            link = await anew()
+    async def _look(self, name: str, failed: Failed, anew: Callable[[], Awaitable[Link]]) -> Peer | None:
+        """What there is to see. Of a wrong name it is told only where the chain is trusted, and a chain that is has no
+        fault where the server broke off.
+        """
+        fault = str(failed) if failed.reason == "certificate" else BROKEN
+        if not self.skipped and (failed.reason == "tls" or fault == MISMATCH):
             try:
-                await link.secure(self._context(verify=False), name)
-            finally:
-                link.close()
-        except Failed:
-            return None
-        return None if link.peer is None else msgspec.structs.replace(link.peer, fault=fault)
+                if (peer := await self._seen("any name", name, anew)) is not None:
+                    fault = "" if peer.matches and fault != MISMATCH else MISMATCH
+                    return msgspec.structs.replace(peer, fault=fault, verified=() if fault else peer.verified)
+            except Failed as other:
+                fault = str(other) if other.reason == "certificate" else fault
+        with contextlib.suppress(Failed):
+            if (peer := await self._seen("looking", name, anew)) is not None:
+                return msgspec.structs.replace(peer, fault=fault, judged=not self.skipped)
+        return None
 
-    def _context(self, *, verify: bool) -> ssl.SSLContext:
-        if verify not in self._contexts:
+    async def _seen(self, way: Way, name: str, anew: Callable[[], Awaitable[Link]]) -> Peer | None:
+        link = await anew()
+        try:
+            return await look(link, self._context(way), name)
+        finally:
+            link.close()
+
+    # -- what a server makes of a client's certificate ------------------------------------------------------------
+
+    async def _settle(self, link: Link) -> None:
+        secured = link.writer.get_extra_info("ssl_object")
+        demand = None if self._demands is None else self._demands.get(secured)
+        if demand is None or link.peer is None or link.peer.version != "TLSv1.3":
+            return
+        ends = asyncio.create_task(link.reader.read(1)), asyncio.create_task(demand.wait())
+        try:
+            await asyncio.wait(ends, timeout=SETTLED, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+            heard, going_on = await asyncio.gather(*ends, return_exceptions=True)
+        if going_on is not True and isinstance(heard, Exception):
+            raise Failed("tls", words(heard))
+        if going_on is not True and heard == b"":
+            raise Failed("tls", "the server closed after it had demanded a client's certificate")
+
+    def _heard(self, secured: Any, direction: str, version: Any, content: Any, kind: Any, data: bytes) -> None:
+        assert self._demands is not None  # noqa: S101  # or nobody would listen
+        match direction, getattr(kind, "name", ""):
+            case "read", "CERTIFICATE_REQUEST":
+                self._demands[secured] = asyncio.Event()
+            case "read", "NEWSESSION_TICKET" if (demand := self._demands.get(secured)) is not None:
+                demand.set()  # comes when the server has seen all of the handshake
+
+    # -- contexts -------------------------------------------------------------------------------------------------
+
+    def _context(self, way: Way) -> ssl.SSLContext:
+        if way not in self._contexts:
             try:
-                context = ssl.create_default_context(cafile=self._options.ca_file) if verify else looking_context()
+                context = looking_context() if way == "looking" else self._verifying()
+                context.check_hostname = way == "strict"
                 if self._options.cert_file is not None:
                     context.load_cert_chain(self._options.cert_file, self._options.key_file, password=lambda: "")
             except OSError as error:
                 raise Failed("config", words(error)) from None
-            self._contexts[verify] = context
-        return self._contexts[verify]
+            if self._demands is not None and hasattr(context, "_msg_callback"):
+                context._msg_callback = self._heard  # the one way to learn of a demand
+            self._contexts[way] = context
+        return self._contexts[way]
+
+    def _verifying(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self._options.ca_file)
+        context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.hostname_checks_common_name = False
+        return context

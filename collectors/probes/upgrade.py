@@ -46,8 +46,11 @@ async def _postgres(link: Link) -> None:
 
 
 async def _mysql(link: Link) -> None:
-    length = int.from_bytes((await link.reader.readexactly(4))[:3], "little")
-    greeting = await link.reader.readexactly(min(length, 4096))
+    head = await link.reader.readexactly(4)
+    length = int.from_bytes(head[:3], "little")
+    if head[3] or length > 4096:
+        raise Failed("protocol", "no greeting of MySQL")
+    greeting = await link.reader.readexactly(length)
     if greeting[:1] != b"\x0a":
         raise Failed("protocol", "no greeting of MySQL, or an error")
     after = greeting.index(0, 1) + 1 + 4 + 8 + 1  # version, thread, half a salt, filler
@@ -72,12 +75,12 @@ async def _ftp(link: Link) -> None:
 
 
 async def _multi(link: Link, code: bytes) -> None:
-    """An answer of one or more lines: all but the last have a dash behind the code, or no code at all."""
-    for _ in range(LINES):
+    """An answer of one or more lines: all but the last have a dash behind the code, or, from the second on, no code."""
+    for number in range(LINES):
         line = await link.reader.readuntil(b"\n")
         if line[:4].rstrip() == code:
             return
-        if line[:3].isdigit() and line[:3] != code:
+        if line[:3] != code and (number == 0 or line[:3].isdigit()):
             break
     raise Failed("protocol", "the server does not offer TLS")
 

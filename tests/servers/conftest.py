@@ -14,6 +14,7 @@ from tests.servers.nginx_servers import web  # noqa: F401  # a fixture
 from tests.servers.postgres_servers import pgbouncer, postgres, standby  # noqa: F401  # fixtures
 from tests.servers.redis_servers import redis_locked, redis_single  # noqa: F401  # fixtures
 from tests.servers.scrape_servers import scraper  # noqa: F401  # a fixture
+from tests.servers.starttls_servers import identity, stapling_nginx, starttls  # noqa: F401  # fixtures
 
 
 class Server:

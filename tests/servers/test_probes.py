@@ -33,7 +33,7 @@ modules:
 LEFT_OUT = {
     "probe_ip_addr_hash": "a hash of the address that is an exporter's own; ours has the address's family",
     "probe_failed_due_to_bytes": "exact bytes to expect; ours compares by regular expressions alone",
-    "probe_failed_due_to_cel": "expressions of a language that ours does not have",
+    "probe_failed_due_to_cel": "shown only where expressions on JSON are asked for",
 }
 MOVING = re.compile("duration|seconds$")
 GOOD = b"HTTP/1.1 200 OK\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\nContent-Length: 5\r\n\r\nhello"

@@ -26,7 +26,7 @@ KINDS = {
 }
 
 
-def made(folder: Path, *key: str, days: int = 30) -> bytes:
+def made(folder: Path, *key: str, days: int = 30, serial: str = "0x00AB12") -> bytes:
     """The DER bytes of a certificate that signs itself."""
     command = [
         "openssl",
@@ -40,7 +40,7 @@ def made(folder: Path, *key: str, days: int = 30) -> bytes:
         "-out",
         f"{folder}/pem",
     ]
-    more = ["-subj", SUBJECT, "-addext", ALTERNATIVE, "-days", str(days), "-set_serial", "0x00AB12"]
+    more = ["-subj", SUBJECT, "-addext", ALTERNATIVE, "-days", str(days), "-set_serial", serial]
     subprocess.run([*command, *more], check=True, capture_output=True)
     return ssl.PEM_cert_to_DER_cert((folder / "pem").read_text())
 
@@ -61,10 +61,46 @@ def test_everything_is_what_openssl_says(kind: str, tmp_path: Path) -> None:
     for option, value in (("-startdate", found.not_before), ("-enddate", found.not_after)):
         expected = datetime.strptime(told(tmp_path, option), "%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
         assert value == expected.timestamp()
-    assert found.serial == "00ab12"
+    assert found.serial == "ab12"
     assert found.alternative_names == (
         *("shop.example.com", "*.example.com", "192.0.2.1", "2001:db8::1", "a@example.com"),
     )
+
+
+@pytest.mark.parametrize(("number", "expected"), [("0x0B12", "0b12"), ("0x00AB12", "ab12"), ("1", "01"), ("0", "00")])
+def test_a_serial_is_its_bytes_without_that_of_the_sign(number: str, expected: str, tmp_path: Path) -> None:
+    assert parse_certificate(made(tmp_path, "ed25519", serial=number)).serial == expected
+
+
+def test_names_are_told_apart_by_what_they_are(tmp_path: Path) -> None:
+    found = parse_certificate(made(tmp_path, "ed25519"))
+    assert found.dns_names == ("shop.example.com", "*.example.com")
+    assert found.addresses == ("192.0.2.1", "2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("extension", "expected"),
+    [("tlsfeature=status_request", True), ("tlsfeature=17", False), ("nsComment=of no interest", False)],
+)
+def test_who_promises_to_staple_says_so(extension: str, expected: bool, tmp_path: Path) -> None:
+    key = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-addext", extension)
+    assert parse_certificate(made(tmp_path, *key)).must_staple is expected
+
+
+def test_extensions_without_any_are_no_fault_of_the_agent() -> None:
+    """A3 00: the list of extensions is missing where it was announced."""
+    empty = bytes.fromhex("3000")
+    key = bytes.fromhex("300a300506032b6570 0301 00".replace(" ", ""))
+    body = bytes.fromhex("020101") + empty * 2 + times() + empty + key + bytes.fromhex("a300")
+    inner = bytes((0x30, len(body))) + body + bytes.fromhex("300506032b6570") + bytes.fromhex("030100")
+    with pytest.raises(NoCertificate):
+        parse_certificate(bytes((0x30, len(inner))) + inner)
+
+
+def times() -> bytes:
+    """A validity."""
+    one = b"\x17\x0d200101000000Z"
+    return bytes((0x30, 2 * len(one))) + one * 2
 
 
 def test_a_time_after_2049_has_four_digits(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ async def test_what_does_not_verify_is_told_all_the_same(certificates: Certifica
 
 
 async def smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"220-welcome\r\n220 mail\r\n")
+    writer.write(b"220-welcome to SMTP\r\n220 mail\r\n")
     assert (await reader.readline()).startswith(b"EHLO")
     writer.write(b"250-mail\r\n250-SIZE 1000\r\n250 STARTTLS\r\n")
     assert await reader.readline() == b"STARTTLS\r\n"
@@ -83,7 +84,10 @@ async def pop3(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 async def ftp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"220-hello\r\n there\r\n220 ready\r\n")
-    assert await reader.readline() == b"AUTH TLS\r\n"
+    if (line := await reader.readline()) == b"FEAT\r\n":  # openssl asks first
+        writer.write(b"211-what there is\r\n AUTH TLS\r\n211 end\r\n")
+        line = await reader.readline()
+    assert line == b"AUTH TLS\r\n"
     writer.write(b"234 go\r\n")
 
 
@@ -121,6 +125,24 @@ async def test_tls_is_asked_for_in_the_protocol_s_own_way(certificates: Certific
         values = book(await probed(f"{protocol}://localhost:{port}", ca_file=str(certificates.authority)))
     assert (reason(values), values["probe_success"]) == ("", 1.0)
     assert values["probe_ssl_earliest_cert_expiry"] > 0
+
+
+@pytest.mark.parametrize("protocol", ["smtp", "ftp", "ldap"])
+async def test_openssl_takes_these_servers_for_what_they_claim_to_be(certificates: Certificates, protocol: str) -> None:
+    """Of the others there are real ones, in tests/servers/test_starttls.py."""
+    context = certificates.leaf("good")
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await PROTOCOLS[protocol](reader, writer)
+        await writer.start_tls(context)  # and that is all: who stays on the line keeps openssl there
+
+    async with serving(talk) as port:
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-starttls", protocol, "-brief"]
+        command += ["-CAfile", str(certificates.authority), "-verify_return_error"]
+        done = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL
+        )
+    assert "Verification: OK" in done.stderr, done.stderr
 
 
 async def test_mysql_goes_on_in_tls_without_an_answer(certificates: Certificates) -> None:
