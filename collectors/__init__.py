@@ -5,9 +5,11 @@ BUILTIN: dict[str, str] = {
     "http": "collectors.probes.http:Http",
     "tls": "collectors.probes.tls:Tls",
     "tcp": "collectors.probes.tcp:Tcp",
+    "dns": "collectors.probes.dns:Dns",
+    "icmp": "collectors.probes.icmp:Icmp",
     "redis": "collectors.redis:Redis",
     "scrape": "collectors.scrape:Scrape",
     "postgres": "collectors.postgres:Postgres",
     "pgbouncer": "collectors.pgbouncer:Pgbouncer",
-}
     "mysql": "collectors.mysql:Mysql",
+}
