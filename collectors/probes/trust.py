@@ -128,6 +128,7 @@ class Trust:
 
     def _verifying(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self._options.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's Python leaves that to OpenSSL's configuration
         context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
         context.hostname_checks_common_name = False
         return context
