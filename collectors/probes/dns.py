@@ -7,7 +7,6 @@ and compared are all of them, and a server that is deaf on TCP fails. blackbox_e
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,11 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from agent.model import Sample, gauge
+from agent.patterns import compile_pattern
 from collectors.probes.dns_exchange import ask_datagram, ask_stream
 from collectors.probes.link import Address, Failed, Family, Link, Resolver, open_link, version_of
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import LOOKUP, PROTOCOL, Settled, certificate_samples
-from collectors.probes.targets import Targets
+from collectors.probes.targets import Targets, idle_faults
 from collectors.probes.trust import Trust
 from config import ClientOptions
 
@@ -250,7 +250,7 @@ class _Expected:
 
     def __init__(self, records: Records) -> None:
         self._all, self._any, self._none = (
-            [re.compile(one) for one in some] for some in (records.all, records.any, records.none)
+            [compile_pattern(one) for one in some] for some in (records.all, records.any, records.none)
         )
 
     def __bool__(self) -> bool:
@@ -297,12 +297,13 @@ def _option_faults(options: Dns.Options) -> Iterator[str]:
         yield "targets: one of `targets` and `targets_file` is needed"
     if not options.expect_rcode:
         yield "expect_rcode: without one no answer is right"
+    yield from idle_faults(options)
     yield from _question_faults(options)
     for name, records in options.expectations.items():
         for text in (*records.all, *records.any, *records.none):
             try:
-                re.compile(text)
-            except re.error as error:
+                compile_pattern(text)
+            except ValueError as error:
                 yield f"expect_{name}: {text!r} is no regular expression: {error}"
 
 

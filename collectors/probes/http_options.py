@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 from yarl import URL
 
+from agent.patterns import compile_pattern
 from collectors.probes.http_json import parse_expression
 from collectors.probes.link import Family
 from config import ClientOptions, Referenced, Size
@@ -100,8 +101,8 @@ def _check_faults(options: HttpOptions) -> Iterator[str]:
     }
     for name, one in ((name, one) for name, several in given.items() for one in several):
         try:
-            re.compile(one)
-        except (re.error, RecursionError, OverflowError) as error:
+            compile_pattern(one)
+        except ValueError as error:
             yield f"{name}: is no regular expression: {error}"
     for status in options.expect_status:
         if not _STATUS.fullmatch(str(status)):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
+from agent.patterns import compile_pattern
 from collectors.probes.exchange import Answer
 from collectors.probes.http_json import Expressions
 from collectors.probes.http_options import HttpOptions, Patterns, patterns
@@ -71,9 +71,9 @@ def _statuses(expected: tuple[int | str, ...]) -> Iterator[int]:
         yield from range(int(one[0]) * 100, int(one[0]) * 100 + 100) if one.endswith("xx") else (int(one),)
 
 
-def _compiled(given: Mapping[str, str]) -> dict[str, re.Pattern[str]]:
-    return {name: re.compile(text) for name, text in given.items()}
+def _compiled(given: Mapping[str, str]) -> dict[str, Any]:
+    return {name: compile_pattern(text) for name, text in given.items()}
 
 
-def _expressions(given: Patterns) -> list[re.Pattern[str]]:
-    return [re.compile(one) for one in patterns(given)]
+def _expressions(given: Patterns) -> list[Any]:
+    return [compile_pattern(one) for one in patterns(given)]

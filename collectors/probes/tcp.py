@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
 from agent.model import Sample, gauge
+from agent.patterns import compile_pattern
 from collectors.probes.link import Failed, Family, Link, Resolver, open_link, words
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import REGEX, Settled, link_samples
@@ -53,8 +53,8 @@ class Tcp:
                 faults.append("targets: one of `targets` and `targets_file` is needed")
             for step in self.steps:
                 try:
-                    re.compile(step.expect.encode())
-                except re.error as error:
+                    compile_pattern(step.expect.encode())
+                except ValueError as error:
                     faults.append(f"steps: {step.expect!r} is no regular expression: {error}")
             if faults:
                 raise ValueError(*faults)
@@ -68,7 +68,7 @@ class Tcp:
         self._settled = Settled(options.fail_after, options.recover_after)
         self._resolver = Resolver()
         self._trust = Trust(options)
-        self._steps = [(step.send.encode(), re.compile(step.expect.encode())) for step in options.steps]
+        self._steps = [(step.send.encode(), compile_pattern(step.expect.encode())) for step in options.steps]
 
     async def targets(self) -> Sequence[str]:
         """The places of this round."""
@@ -120,7 +120,7 @@ class Tcp:
             raise Failed("reset", words(error)) from None
 
 
-async def _hear(reader: asyncio.StreamReader, expect: re.Pattern[bytes]) -> None:
+async def _hear(reader: asyncio.StreamReader, expect: Any) -> None:
     heard = b""
     while not expect.search(heard):
         piece = await reader.read(HEARD)

@@ -1,8 +1,7 @@
 """Prometheus' metric_relabel_configs.
 
 Source: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config and
-prometheus/prometheus model/relabel (v3.5). Expressions are RE2's, anchored at both ends, and take linear time whatever
-a target sends; hence the extra, and not `re`.
+prometheus/prometheus model/relabel (v3.5). Expressions are anchored at both ends.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
+from agent.patterns import compile_pattern
+
 Labels = dict[str, str]
 Action = Literal[
     "replace", "keep", "drop", "keepequal", "dropequal", "hashmod", "labelmap", "labeldrop", "labelkeep", "lowercase",
@@ -24,7 +25,6 @@ _ANYTHING: Final = "(.*)"
 _FIRST: Final = "$1"
 _VARIABLE: Final = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 _NEED_TARGET: Final = {"replace", "hashmod", "lowercase", "uppercase", "keepequal", "dropequal"}
-_MISSING: Final = "relabel: needs the package google-re2: pip install 'nightjar-agent[scrape]'"
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,8 +46,6 @@ def rule_faults(rules: Sequence[Rule]) -> list[str]:
         try:
             for rule in rules:
                 _compile(rule.regex)
-        except ImportError:
-            faults.append(_MISSING)
         except ValueError as error:
             faults.append(f"relabel: {error}")
     return faults
@@ -67,14 +65,10 @@ def _faults(rule: Rule) -> list[str]:
 
 
 def _compile(regex: str) -> Any:
-    """The anchored expression; raises ValueError and ImportError."""
-    import re2  # type: ignore[import-untyped]  # an extra; ships no types
-
-    options = re2.Options()
-    options.log_errors = False
+    """The anchored expression; raises ValueError."""
     try:
-        return re2.compile(f"(?s:{regex})", options)
-    except re2.error as error:
+        return compile_pattern(f"(?s:{regex})")
+    except ValueError as error:
         raise ValueError(f"the regex {regex!r} is none of RE2: {error}") from None
 
 
