@@ -1,9 +1,10 @@
-"""The TLS of the agent's endpoint, from PEM files, and what is wrong with such files."""
+"""TLS from PEM files: of the agent's endpoint, of its clients, and what is wrong with such files."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from config import AgentOptions, ClientOptions
 from config.files import Unreadable, read_regular
@@ -21,6 +22,37 @@ def tls_context(options: AgentOptions) -> ssl.SSLContext | None:
     if options.client_ca_file is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         _load_authority(context, "client_ca_file", options.client_ca_file)
+    return context
+
+
+class ClientFiles(Protocol):
+    """The files in a network client's options."""
+
+    @property
+    def ca_file(self) -> str | None:
+        """Authorities to trust in place of the system's."""
+
+    @property
+    def cert_file(self) -> str | None:
+        """A certificate to show."""
+
+    @property
+    def key_file(self) -> str | None:
+        """Its key; None where `cert_file` holds it."""
+
+
+def client_context(files: ClientFiles, *, verify: bool, name: bool = True) -> ssl.SSLContext:
+    """What a client speaks TLS with. `verify`: the chain has to lead to `ca_file`, or to what the system trusts, and
+    with `name` be for the host. Raises OSError, of which ssl.SSLError is one, for a file that cannot be used.
+    """
+    context = ssl.create_default_context(cafile=files.ca_file) if verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = verify and name
+    context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+    if files.cert_file is not None:
+        try:
+            _load_pair(context, files.cert_file, files.key_file)
+        except ValueError as error:
+            raise OSError(str(error)) from error
     return context
 
 

@@ -27,6 +27,7 @@ from yarl import URL
 
 from agent import __version__
 from agent.model import Retry
+from agent.tls import client_context
 from config import ClientOptions, Referenced, Secret, environment, reveal
 
 USER_AGENT: Final = f"nightjar/{__version__}"
@@ -177,7 +178,7 @@ class HttpClient:
             return None
         if self._tls is None:
             try:
-                self._tls = build_tls_context(self._options)
+                self._tls = client_context(self._options, verify=not self._options.insecure_skip_verify)
             except OSError as error:  # covers ssl.SSLError
                 message = f"the certificates for {self.where} cannot be loaded: {_reason(error)}"
                 raise Retry(message, kind="tls", auth=True) from error
@@ -205,29 +206,6 @@ class HttpClient:
             raise Retry(f"{self.where} gave no answer within {self._timeout:g} s", kind=kind) from error
         # An alert is what a server sends that does not take our certificate.
         raise Retry(f"{self.where}: {_reason(error)}", kind=kind, auth="ALERT" in _reason(error)) from error
-
-
-def build_tls_context(options: ClientOptions) -> ssl.SSLContext:
-    """A client's TLS settings; raises OSError (of which ssl.SSLError is one) when a file cannot be used."""
-    if options.insecure_skip_verify:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        context = ssl.create_default_context(cafile=options.ca_file)
-    if options.cert_file is not None:
-        _load_pair(context, options.cert_file, options.key_file)
-    return context
-
-
-def _load_pair(context: ssl.SSLContext, cert_file: str, key_file: str | None) -> None:
-    def encrypted() -> str:  # without this callback OpenSSL would ask the terminal
-        raise OSError(f"{key_file or cert_file} holds an encrypted key; decrypt it, such as with `openssl pkey`")
-
-    try:
-        context.load_cert_chain(cert_file, key_file, password=encrypted)
-    except ssl.SSLError as error:  # names neither file
-        raise OSError(f"{' or '.join(filter(None, (cert_file, key_file)))} cannot be used: {error}") from error
 
 
 def error_kind(error: aiohttp.ClientError | OSError) -> str:

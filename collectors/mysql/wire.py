@@ -13,6 +13,7 @@ import ssl
 from typing import Final, cast
 
 from agent.asker import Asker
+from agent.tls import client_context
 from collectors.mysql.errors import Failed
 from collectors.mysql.options import Options
 
@@ -174,22 +175,12 @@ class Dialer:
 
 def tls_context(options: Options) -> ssl.SSLContext:
     """What the server is spoken to with; raises `Failed` for files that cannot be used."""
-    mode = options.sslmode
-    context = ssl.create_default_context() if mode.startswith("verify") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = mode == "verify-full"
-    context.verify_mode = ssl.CERT_REQUIRED if mode.startswith("verify") else ssl.CERT_NONE
     try:
-        if options.ca_file is not None and context.verify_mode is ssl.CERT_REQUIRED:
-            context.load_verify_locations(options.ca_file)
-        if options.cert_file is not None:
-            context.load_cert_chain(options.cert_file, options.key_file, password=_nobody_to_ask)
+        return client_context(
+            options, verify=options.sslmode.startswith("verify"), name=options.sslmode == "verify-full"
+        )
     except OSError as error:  # of which SSLError is one
         raise Failed("tls") from error
-    return context
-
-
-def _nobody_to_ask() -> str:
-    raise Failed("tls")  # an encrypted key; without this OpenSSL would ask the terminal
 
 
 def _look_up(host: str) -> list[Address] | OSError:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from agent.asker import Asker
+from agent.tls import client_context
 from collectors.postgres.errors import Failed
 from collectors.postgres.options import Login
 
@@ -173,22 +174,10 @@ class Dialer:
 
 def tls_context(login: Login) -> ssl.SSLContext:
     """What the server is spoken to with; raises `Failed` for files that cannot be used."""
-    mode = login.sslmode
-    context = ssl.create_default_context() if mode.startswith("verify") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = mode == "verify-full"
-    context.verify_mode = ssl.CERT_REQUIRED if mode.startswith("verify") else ssl.CERT_NONE
     try:
-        if login.ca_file is not None and context.verify_mode is ssl.CERT_REQUIRED:
-            context.load_verify_locations(login.ca_file)
-        if login.cert_file is not None:
-            context.load_cert_chain(login.cert_file, login.key_file, password=_nobody_to_ask)
+        return client_context(login, verify=login.sslmode.startswith("verify"), name=login.sslmode == "verify-full")
     except OSError as error:  # of which SSLError is one
         raise Failed("tls") from error
-    return context
-
-
-def _nobody_to_ask() -> str:
-    raise Failed("tls")  # an encrypted key; without this OpenSSL would ask the terminal
 
 
 def _look_up(host: str) -> list[Address] | OSError:

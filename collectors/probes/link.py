@@ -197,16 +197,6 @@ async def open_socket(path: str) -> Link:
     return link
 
 
-def looking_context() -> ssl.SSLContext:
-    """A context that verifies nothing and allows every version and cipher: to look, never to trust."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    return context
-
-
 def failure(error: Exception) -> Failed:
     """What an error of a handshake means."""
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -15,7 +15,8 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from collectors.probes.link import MISMATCH, Failed, Link, Peer, looking_context, words
+from agent.tls import client_context
+from collectors.probes.link import MISMATCH, Failed, Link, Peer, words
 from collectors.probes.look import look
 from config import ClientOptions
 
@@ -115,10 +116,7 @@ class Trust:
     def _context(self, way: Way) -> ssl.SSLContext:
         if way not in self._contexts:
             try:
-                context = looking_context() if way == "looking" else self._verifying()
-                context.check_hostname = way == "strict"
-                if self._options.cert_file is not None:
-                    context.load_cert_chain(self._options.cert_file, self._options.key_file, password=lambda: "")
+                context = self._made(way)
             except OSError as error:
                 raise Failed("config", words(error)) from None
             if self._demands is not None and hasattr(context, "_msg_callback"):
@@ -126,9 +124,13 @@ class Trust:
             self._contexts[way] = context
         return self._contexts[way]
 
-    def _verifying(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._options.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's Python leaves that to OpenSSL's configuration
-        context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.hostname_checks_common_name = False
+    def _made(self, way: Way) -> ssl.SSLContext:
+        context = client_context(self._options, verify=way != "looking", name=way == "strict")
+        if way == "looking":  # at everything, and trusts none of it
+            context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+            context.set_ciphers("ALL:@SECLEVEL=0")
+        else:
+            context.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's Python leaves that to OpenSSL's configuration
+            context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN
+            context.hostname_checks_common_name = False
         return context

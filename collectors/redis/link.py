@@ -27,6 +27,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import TimeoutError as LinkTimeout
 
+from agent.tls import client_context
 from collectors.redis.options import Options, Target
 from config import Secret
 
@@ -257,17 +258,6 @@ def _revealed(password: Secret) -> str:
 def _tls_context(options: Options) -> ssl.SSLContext:
     """The TLS settings; raises ssl.SSLError when a file cannot be used."""
     try:
-        context = ssl.create_default_context(cafile=options.ca_file)
-        if options.cert_file is not None:
-            context.load_cert_chain(options.cert_file, options.key_file, password=_encrypted)
+        return client_context(options, verify=not options.insecure_skip_verify)
     except OSError as error:
         raise ssl.SSLError(f"a certificate cannot be used: {error}") from error
-    if options.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _encrypted() -> str:
-    """Without this callback OpenSSL would ask the terminal for the passphrase."""
-    raise OSError("the key is encrypted")

@@ -147,7 +147,7 @@ async def test_a_key_that_cannot_be_used_is_named_with_its_file(
     encrypted, foreign = tmp_path / "encrypted.key", certificates / "ca.key"
     openssl("ec", "-in", f"{certificates}/client.key", "-out", f"{encrypted}", "-aes256", "-passout", "pass:secret")
     pair = {"ca_file": f"{certificates}/ca.pem", "cert_file": f"{certificates}/client.pem"}
-    for key, fault in ((encrypted, "holds an encrypted key; decrypt it"), (foreign, "cannot be used: .*MISMATCH")):
+    for key, fault in ((encrypted, "holds an encrypted key"), (foreign, "does not belong to the certificate")):
         async with (
             serving(server_tls(certificates, client_needed=True)) as receiver,
             exporting(receiver.url, **pair, key_file=str(key)) as exporter,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import ssl
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -310,9 +309,3 @@ async def test_verification_can_be_left_out(certificates: Certificates) -> None:
     async with serving(says(OK), certificates.leaf("self-signed")) as port:
         found = await probed(f"https://localhost:{port}/", insecure_skip_verify=True, family="ip4")
     assert found["probe_success"] == found["probe_http_ssl"] == 1.0
-
-
-def test_a_looking_context_never_verifies() -> None:
-    from collectors.probes.link import looking_context
-
-    assert looking_context().verify_mode == ssl.CERT_NONE
