@@ -18,12 +18,21 @@ from collectors.scrape.client import Client, Failed, Fetched, Reason
 from collectors.scrape.families import Registry
 from collectors.scrape.grammar import OPENMETRICS, TEXT, Grammar, Malformed
 from collectors.scrape.labelling import Exceeded, Labeller, Limits
+from collectors.scrape.messages import MEDIA_TYPE, MessagePage
+from collectors.scrape.metric import Reader
+from collectors.scrape.native import Limits as NativeLimits
+from collectors.scrape.native import finest_schema
 from collectors.scrape.options import ScrapeOptions, instance_of
 from collectors.scrape.page import Page, Reading
 from collectors.scrape.relabel import Relabeller
 
 GRAMMARS: Final[dict[str, Grammar]] = {"application/openmetrics-text": OPENMETRICS, "text/plain": TEXT}
-FALLBACKS: Final = {"": "", "text": "text/plain", "openmetrics": "application/openmetrics-text"}
+FALLBACKS: Final = {
+    "": "",
+    "text": "text/plain",
+    "openmetrics": "application/openmetrics-text",
+    "protobuf": MEDIA_TYPE,
+}
 AHEAD_MS: Final = 600_000  # a sample's own time may be so far from now; Prometheus drops what is later, too
 NOTHING: Final = Reading([], 0, 0, 0)
 
@@ -52,19 +61,24 @@ class Target:
         self.labels = {name: value for name, value in labels.items() if value}
         limits = Limits(options.label_limit, options.label_name_length_limit, options.label_value_length_limit)
         self._labeller = Labeller(self.labels, Relabeller(options.relabel), limits, honor=options.honor_labels)
-        self._registry, self._sample_limit = registry, options.sample_limit
-        self._pages: dict[str, Page] = {}
+        self._registry, self._options = registry, options
+        self._pages: dict[str, Page | MessagePage] = {}
         self._names = tuple(self.labels)
         self._families: dict[str, Family] = {}
 
-    def page(self, media_type: str) -> Page:
+    def page(self, media_type: str) -> Page | MessagePage:
         """The page in a format; raises `Failed` for one that we do not read. Only the last format is remembered."""
+        if media_type not in self._pages:
+            self._pages = {media_type: self._new_page(media_type)}
+        return self._pages[media_type]
+
+    def _new_page(self, media_type: str) -> Page | MessagePage:
+        options = self._options
+        if media_type == MEDIA_TYPE:
+            return MessagePage(new_reader(options), self._labeller, self._registry, options.sample_limit)
         if media_type not in GRAMMARS:
             raise Failed("content_type")
-        if media_type not in self._pages:
-            page = Page(GRAMMARS[media_type], self._labeller, self._registry, self._sample_limit)
-            self._pages = {media_type: page}
-        return self._pages[media_type]
+        return Page(GRAMMARS[media_type], self._labeller, self._registry, options.sample_limit)
 
     @property
     def families(self) -> Iterable[Family]:
@@ -92,6 +106,13 @@ class Target:
         return found
 
 
+def new_reader(options: ScrapeOptions) -> Reader:
+    """The reader of protobuf that options ask for."""
+    schema = finest_schema(options.native_histogram_min_bucket_factor)
+    limits = NativeLimits(options.native_histogram_bucket_limit, schema)
+    return Reader(limits if options.native_histograms else None, classic_too=options.always_scrape_classic_histograms)
+
+
 class Scrape:
     """The collector. `labels` are more labels of the targets, `timeout` is what they are told of their time."""
 
@@ -110,7 +131,13 @@ class Scrape:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._options, self._monotonic, self._now = options, monotonic, now
-        self._client = Client(options, options.body_limit, timeout, follow=options.follow_redirects)
+        self._client = Client(
+            options,
+            options.body_limit,
+            timeout,
+            follow=options.follow_redirects,
+            native=options.native_histograms,
+        )
         self._registry = Registry()
         self._targets = {
             instance_of(url): Target(
@@ -148,7 +175,7 @@ class Scrape:
         """What a page says; an empty one says nothing, whatever its type."""
         if not fetched.body:
             return NOTHING, None
-        known = fetched.media_type in GRAMMARS
+        known = fetched.media_type in GRAMMARS or fetched.media_type == MEDIA_TYPE
         page = target.page(fetched.media_type if known else FALLBACKS[self._options.fallback_format])
         latest = int(self._now() * 1000) + AHEAD_MS if self._options.honor_timestamps else None
         try:
@@ -157,7 +184,7 @@ class Scrape:
         except Malformed:
             return page.reading, "parse"
         except Exceeded as exceeded:
-            return page.reading, "label_limit" if str(exceeded) == "label_limit" else "sample_limit"
+            return page.reading, exceeded.reason
         if page.reading.added:
             self._registry.prune([family for one in self._targets.values() for family in one.families])
         return page.reading, None

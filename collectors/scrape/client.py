@@ -23,7 +23,7 @@ from config import ClientOptions, Secret, Size, environment, reveal
 Reason = Literal[
     "resolve", "refused", "unreachable", "connect", "timeout", "tls", "certificate", "proxy", "reset", "protocol",
     "redirect", "status", "unauthorized", "too_large", "encoding", "content_type", "parse", "sample_limit",
-    "label_limit", "config",
+    "label_limit", "bucket_limit", "config",
 ]  # fmt: skip
 REASONS: Final[dict[Reason, str]] = {
     "resolve": "the name has no address",
@@ -45,12 +45,19 @@ REASONS: Final[dict[Reason, str]] = {
     "parse": "the page is not in its format",
     "sample_limit": "the page has more samples than `sample_limit`, or more lines than the agent reads",
     "label_limit": "a series has more or longer labels than the limits allow",
+    "bucket_limit": "a native histogram has more buckets than `native_histogram_bucket_limit` in the coarsest schema",
     "config": "a certificate file or a secret cannot be used",
 }
 ACCEPT: Final = (  # Prometheus' own, to the letter
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
     "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
     "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+ACCEPT_NATIVE: Final = (  # and with the feature native-histograms: only protobuf can carry them
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
 )
 USER_AGENT: Final = f"nightjar/{__version__}"
 
@@ -83,9 +90,12 @@ class Fetched(NamedTuple):
 class Client:
     """Fetches pages over connections that are kept; files and secrets are read when they are first used."""
 
-    def __init__(self, options: ClientOptions, body_limit: Size, timeout: float, *, follow: bool) -> None:
+    def __init__(
+        self, options: ClientOptions, body_limit: Size, timeout: float, *, follow: bool, native: bool = False
+    ) -> None:
         self._options, self._limit, self._timeout = options, int(body_limit), timeout
         self._hops = _HOPS if follow else 0
+        self._accept = ACCEPT_NATIVE if native else ACCEPT
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
 
@@ -147,7 +157,7 @@ class Client:
         return self._session
 
     def _protocol_headers(self) -> dict[str, str]:
-        headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
+        headers = {"Accept": self._accept, "Accept-Encoding": "gzip", "User-Agent": USER_AGENT}
         if self._timeout:
             headers["X-Prometheus-Scrape-Timeout-Seconds"] = f"{self._timeout:.6f}".rstrip("0").rstrip(".")
         return headers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from agent.model import Kind
@@ -10,6 +9,7 @@ from collectors.scrape.families import Families, normal_bound
 from collectors.scrape.grammar import Fact, Grammar, Malformed, Rest
 from collectors.scrape.labelling import Labeller, Stored
 from collectors.scrape.numbers import parse_number
+from collectors.scrape.rows import Flat
 
 Known = dict[
     str, dict[bytes, Stored | None]
@@ -90,7 +90,7 @@ class Draft:
                 series.labels[bound] = normal_bound(series.labels[bound])
             stored = self._labeller(series)
             self.added += stored is not None and prefix not in self._last
-        if rest.time_ms is not None or rest.exemplar is not None:
+        if rest.time_ms is not None or rest.exemplars:
             self.odd[len(self.values)] = rest
         self._take(prefix, stored, value)
 
@@ -102,10 +102,6 @@ class Draft:
         self.stored.append(stored)
         self.values.append(value)
 
-    def series(self) -> Iterator[tuple[int, Stored]]:
-        """Every series that is stored, once, with the place of its value."""
-        seen: set[Stored] = set()
-        for at, stored in enumerate(self.stored):
-            if stored is not None and stored not in seen:
-                seen.add(stored)
-                yield at, stored
+    def flat(self) -> Flat:
+        """The series of the page."""
+        return Flat(self.stored, self.values, self.families, {}, created=self.grammar.created)

@@ -47,20 +47,20 @@ class Registry:
     """Families, the same object for the same facts: what pages share, and what tells equal series from different."""
 
     def __init__(self) -> None:
-        self._families: dict[tuple[str, Kind, str, str, tuple[str, ...]], Family] = {}
+        self._families: dict[tuple[str, Kind, str, str, tuple[str, ...], bool], Family] = {}
 
-    def family(self, name: str, kind: Kind, facts: Facts, names: tuple[str, ...]) -> Family:
-        """The family with these facts."""
-        key = (name, kind, facts.help, facts.unit, names)
+    def family(self, name: str, kind: Kind, facts: Facts, names: tuple[str, ...], *, native: bool = False) -> Family:
+        """The family with these facts; native histograms have one of their own, beside that of their classic form."""
+        key = (name, kind, facts.help, facts.unit, names, native)
         if (found := self._families.get(key)) is None:
             found = self._families[key] = Family(name, kind, facts.help, names, facts.unit)
         return found
 
     def prune(self, used: Iterable[Family]) -> None:
         """Forget what nobody uses."""
-        live = {(one.name, one.kind, one.help, one.unit, one.labels): one for one in used}
+        live = set(used)  # families compare by identity
         if len(self._families) > 2 * len(live) + 100:
-            self._families = live
+            self._families = {key: one for key, one in self._families.items() if one in live}
 
 
 class Compound(NamedTuple):

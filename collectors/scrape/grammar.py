@@ -23,7 +23,7 @@ _QUOTED: Final = rb'"(?:[^"\\]|\\[^\n])*"'
 _QUOTED_LINE: Final = rb'"(?:[^"\\\n]|\\[^\n])*"'
 _ESCAPE: Final = re.compile(r'\\([\\n"])')
 _HELP_ESCAPE: Final = re.compile(r"\\([\\n])")
-_EXEMPLAR_CHARACTERS: Final = 128  # Prometheus keeps no exemplar whose labels are longer
+EXEMPLAR_CHARACTERS: Final = 128  # Prometheus keeps no exemplar whose labels are longer
 _LARGEST_MS: Final = 1 << 62
 MOST_LINES: Final = 500_000  # of a page; there may be one more in what `split` answers, of the rest
 
@@ -59,11 +59,11 @@ class Series(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """What follows the series: the value's text, a time (Unix ms), an exemplar."""
+    """What follows the series: the value's text, a time (Unix ms), exemplars (one at most, in text)."""
 
     value: bytes
     time_ms: int | None = None
-    exemplar: Exemplar | None = None
+    exemplars: tuple[Exemplar, ...] = ()
 
 
 class Fact(NamedTuple):
@@ -274,8 +274,8 @@ class OpenMetrics:
         if not (found := self._rest.fullmatch(rest)):
             raise Malformed(f"no value: {_shown(rest)}")
         value, time, labels, number, when = found.groups()
-        exemplar = None if number is None else _exemplar(labels, number, when, self._label)
-        return Rest(value, None if time is None else _milliseconds(time), exemplar)
+        exemplars = () if number is None else _exemplars(labels, number, when, self._label)
+        return Rest(value, None if time is None else _milliseconds(time), exemplars)
 
 
 def _milliseconds(text: bytes) -> int:
@@ -289,17 +289,17 @@ def _milliseconds(text: bytes) -> int:
     return int(seconds * 1000)
 
 
-def _exemplar(inside: bytes, number: bytes, when: bytes | None, pattern: re.Pattern[bytes]) -> Exemplar | None:
-    """An exemplar; None for one that is too long to be kept, or names a label twice."""
+def _exemplars(inside: bytes, number: bytes, when: bytes | None, pattern: re.Pattern[bytes]) -> tuple[Exemplar, ...]:
+    """An exemplar; none if it is too long to be kept, or names a label twice."""
     _, labels, doubled = _read_labels(inside, b"exemplar", pattern, b"")
     try:
         value = parse_number(number)
     except ValueError as error:
         raise Malformed(f"an exemplar that is {error}") from None
     time_ms = 0 if when is None else _milliseconds(when)
-    if doubled or sum(len(name) + len(text) for name, text in labels.items()) > _EXEMPLAR_CHARACTERS:
-        return None
-    return Exemplar(tuple(sorted(labels.items())), value, time_ms)
+    if doubled or sum(len(name) + len(text) for name, text in labels.items()) > EXEMPLAR_CHARACTERS:
+        return ()
+    return (Exemplar(tuple(sorted([one for one in labels.items() if one[1]])), value, time_ms),)
 
 
 TEXT: Final[Grammar] = Text()

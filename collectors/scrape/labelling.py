@@ -6,7 +6,7 @@ Source: prometheus/prometheus scrape/scrape.go, mutateSampleLabels and verifyLab
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -16,6 +16,10 @@ from collectors.scrape.relabel import Relabeller
 
 class Exceeded(Exception):
     """A page beyond one of the limits; the text is the reason's name."""
+
+    def __init__(self, reason: Literal["sample_limit", "label_limit", "bucket_limit"]) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Limits(Struct, frozen=True):

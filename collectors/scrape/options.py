@@ -22,7 +22,11 @@ class ScrapeOptions(ClientOptions, frozen=True, kw_only=True, forbid_unknown_fie
     honor_labels: bool = False
     honor_timestamps: bool = True
     relabel: tuple[Rule, ...] = ()
-    fallback_format: Literal["", "text", "openmetrics"] = ""
+    fallback_format: Literal["", "text", "openmetrics", "protobuf"] = ""
+    native_histograms: bool = False
+    always_scrape_classic_histograms: bool = False
+    native_histogram_bucket_limit: Count = 0
+    native_histogram_min_bucket_factor: Annotated[float, Meta(ge=0)] = 0.0
     follow_redirects: bool = True
     body_limit: Annotated[Size, Meta(gt=0)] = Size("16MiB")
     sample_limit: Annotated[int, Meta(gt=0)] = 50_000

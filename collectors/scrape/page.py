@@ -122,7 +122,7 @@ class Page:
                 raise Exceeded("sample_limit")
         finally:
             self.reading = Reading([], draft.scraped, draft.kept, draft.added)
-        rows = Rows(draft, self._registry, self._plan.rows.decided if self._plan is not None else {})
+        rows = Rows(draft.flat(), self._registry, self._plan.rows.decided if self._plan is not None else {})
         self._known, self._plan = draft.seen, _plan(draft, rows)
         samples = rows.samples(draft.values, draft.odd, latest_ms)
         self.reading = Reading(samples, draft.scraped, draft.kept, draft.added)

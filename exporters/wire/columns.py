@@ -41,7 +41,8 @@ from exporters.wire.protobuf import varint
 NAN_BYTES: Final = pack("<Q", 0x7FF8000000000001)  # prometheus/model/value: NormalNaN
 _COMPOUND: Final = (Histogram, NativeHistogram, Summary)
 
-_COMPOUND_KINDS: Final = frozenset({"histogram", "gaugehistogram", "summary"})
+COMPOUND_KINDS: Final = frozenset({"histogram", "gaugehistogram", "summary"})
+CUMULATIVE: Final = frozenset({"counter", "histogram", "summary"})
 _SIX_BYTES: Final = range(1 << 35, 1 << 42)  # Unix ms from 1971 to 2109: six bytes as a varint
 _CUT_AT_ONCE: Final = 256
 _HEADS_KEPT: Final = 2  # numbers of batches whose headers are remembered: one when live, one when catching up
@@ -101,9 +102,19 @@ def all_slow(series: SeriesSet) -> Layout:
     return Layout((), range(len(series)), (), None)
 
 
-def _plan_layout(series: Sequence[Series], *, starts: bool) -> Layout:
+def remember_layout(series: SeriesSet, widened: frozenset[int]) -> None:
+    """Lay out a set in which these positions, of kinds that take the slow path, are what became of them: numbers."""
+    for starts in (False, True):
+        series.cache["rw-layout", starts] = _plan_layout(series.series, starts=starts, widened=widened)
+
+
+def _plan_layout(series: Sequence[Series], *, starts: bool, widened: frozenset[int] = frozenset()) -> Layout:
     began = [_start(one) if starts else 0 for one in series]
-    plain = [at for at, one in enumerate(series) if one.kind not in _COMPOUND_KINDS and began[at] is not None]
+    plain = [
+        at
+        for at, one in enumerate(series)
+        if began[at] is not None and (one.kind not in COMPOUND_KINDS or at in widened)
+    ]
     slow = tuple(sorted(set(range(len(series))).difference(plain)))
     plain.sort(key=lambda at: began[at] or 0)
     parts: list[Part] = []
@@ -119,7 +130,7 @@ def _plan_layout(series: Sequence[Series], *, starts: bool) -> Layout:
 
 def _start(series: Series) -> int | None:
     """When the counter began, in ms; 0 when that is not known, None when it does not fit the fixed width."""
-    if series.kind != "counter" or series.start_ms == 0:
+    if series.kind not in CUMULATIVE or series.start_ms == 0:
         return 0
     return series.start_ms if series.start_ms in _SIX_BYTES else None
 

@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 
 from agent.exposition import openmetrics_bound
 from agent.model import STALE, Exemplar, Extra, Histogram, NativeHistogram, Series, Stale, Summary, Value
-from exporters.wire.columns import Run
+from exporters.wire.columns import CUMULATIVE, Run
 
 _SHAPES_KEPT: Final = 4096
 _NONE: Final = Extra()
-_CUMULATIVE: Final = frozenset({"counter", "histogram", "summary"})
 
 Labels = tuple[tuple[str, str], ...]
+Shape = tuple[float, ...] | None
 
 
 class Point(NamedTuple):
@@ -37,22 +37,49 @@ class Point(NamedTuple):
 class Shapes:
     """The bounds or quantiles that each compound series was last seen with (None: it was native).
 
-    A staleness marker says only that a series ended; without its shape we could not name the series to end. Those
-    never seen before (after a restart) get markers for what every histogram has.
+    A staleness marker says only that a series ended; without its shape we could not name the series to end. A histogram
+    may be classic and native at once, or become the other: two series of the same name and labels, of which the object
+    tells which has ended. Where that was read from the spool, and is another, the last of the name and labels is meant.
+    Those never seen before (after a restart) get markers for what every histogram has.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, Labels], tuple[float, ...] | None] = {}
+        self._seen: dict[Series, Shape] = {}
+        self._named: dict[tuple[str, Labels], Shape] = {}
 
-    def remember(self, series: Series, shape: tuple[float, ...] | None) -> None:
-        """Keep the shape of a series, letting the oldest go when there are too many."""
-        self._seen[series.name, series.labels] = shape
+    def remember(self, series: Series, shape: Shape) -> Shape:
+        """Keep the shape of a series, letting the oldest go when there are too many; the former one, empty for none."""
+        former = self._seen.get(series, ())
+        if former == shape and series in self._seen:
+            return former
+        self._seen[series] = self._named[series.name, series.labels] = shape
         if len(self._seen) > _SHAPES_KEPT:
             del self._seen[next(iter(self._seen))]
+        if len(self._named) > _SHAPES_KEPT:
+            del self._named[next(iter(self._named))]
+        return former
 
-    def last(self, series: Series) -> tuple[float, ...] | None:
+    def last(self, series: Series) -> Shape:
         """The last known shape; empty when there is none."""
-        return self._seen.get((series.name, series.labels), ())
+        if series in self._seen:
+            return self._seen[series]
+        return self._named.get((series.name, series.labels), ())
+
+    def knows(self, series: Series, shape: tuple[float, ...]) -> bool:
+        """Whether a series was last seen in this very shape."""
+        return self._seen.get(series) == shape
+
+
+def wire_series(series: Series, shape: tuple[float, ...]) -> list[Series]:
+    """The plain series that a histogram or summary becomes: one a bucket or quantile, count, sum."""
+    bounds = shape if series.kind == "summary" else (*shape, float("inf"))
+    name, start_ms = _bucket_name(series), 0 if series.kind == "summary" else series.start_ms
+    kind, text, unit = series.kind, series.help, series.unit
+    labels = bound_labels(_bound_name(series), bounds)
+    return [
+        *(Series(name, kind, text, unit, series.labels + more, start_ms) for more in labels),
+        *(Series(total, kind, text, unit, series.labels, series.start_ms) for total in total_names(series)),
+    ]
 
 
 def expand(run: Run, positions: Sequence[int], shapes: Shapes) -> Iterator[Point]:
@@ -65,12 +92,13 @@ def expand(run: Run, positions: Sequence[int], shapes: Shapes) -> Iterator[Point
 
 def _expand_value(series: Series, value: Value | Stale, batch_ms: int, extra: Extra, shapes: Shapes) -> Iterator[Point]:
     time_ms = extra.time_ms or batch_ms
-    start_ms = extra.start_ms or series.start_ms if series.kind in _CUMULATIVE else 0
+    start_ms = extra.start_ms or series.start_ms if series.kind in CUMULATIVE else 0
     if isinstance(value, Histogram):
-        shapes.remember(series, value.bounds)
+        yield from _expand_lost(series, shapes.remember(series, value.bounds), value.bounds, time_ms)
         yield from _expand_histogram(series, value, time_ms, start_ms, extra.exemplars)
     elif isinstance(value, Summary):
-        shapes.remember(series, tuple(quantile for quantile, _ in value.quantiles))
+        quantiles = tuple([quantile for quantile, _ in value.quantiles])
+        yield from _expand_lost(series, shapes.remember(series, quantiles), quantiles, time_ms)
         yield from _expand_summary(series, value, time_ms, start_ms)
     elif isinstance(value, NativeHistogram):
         shapes.remember(series, None)
@@ -105,15 +133,28 @@ def _expand_summary(series: Series, value: Summary, time_ms: int, start_ms: int)
     yield Point(series, sum_name, (), value.sum, time_ms, start_ms)
 
 
-def _expand_end(series: Series, shape: tuple[float, ...] | None, time_ms: int) -> Iterator[Point]:
+def _expand_lost(series: Series, former: Shape, bounds: tuple[float, ...], time_ms: int) -> Iterator[Point]:
+    """The ends of the buckets or quantiles that a series had before and has no more."""
+    if former and former is not bounds and (lost := tuple([bound for bound in former if bound not in bounds])):
+        for labels in bound_labels(_bound_name(series), lost):
+            yield Point(series, _bucket_name(series), labels, STALE, time_ms, 0)
+
+
+def _bound_name(series: Series) -> str:
+    return "quantile" if series.kind == "summary" else "le"
+
+
+def _bucket_name(series: Series) -> str:
+    return series.name if series.kind == "summary" else f"{series.name}_bucket"
+
+
+def _expand_end(series: Series, shape: Shape, time_ms: int) -> Iterator[Point]:
     if shape is None:
         yield Point(series, series.name, (), STALE, time_ms, 0, native=True)
         return
-    summary = series.kind == "summary"
-    bounds = shape if summary else (*shape, float("inf"))
-    name, label = (series.name, "quantile") if summary else (f"{series.name}_bucket", "le")
-    for labels in bound_labels(label, bounds):
-        yield Point(series, name, labels, STALE, time_ms, 0)
+    bounds = shape if series.kind == "summary" else (*shape, float("inf"))
+    for labels in bound_labels(_bound_name(series), bounds):
+        yield Point(series, _bucket_name(series), labels, STALE, time_ms, 0)
     for total in total_names(series):
         yield Point(series, total, (), STALE, time_ms, 0)
 

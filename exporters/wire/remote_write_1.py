@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from agent.model import Exemplar, MetricBatch, Series, SeriesSet
 from exporters.wire.columns import Layout, Prefixes, Run, all_slow, encode_run, group, layout, pack_values
+from exporters.wire.flat import Flattener
 from exporters.wire.lines import Key, Line, encode_samples, gather
 from exporters.wire.points import Labels, Shapes
 from exporters.wire.protobuf import double, integer, message, text
@@ -62,13 +63,14 @@ class RemoteWrite1:
 
     def __init__(self) -> None:
         self._shapes = Shapes()
+        self._flattened = Flattener(self._shapes)
 
     def encode(self, batches: Sequence[MetricBatch], families: Iterable[Series] = ()) -> Encoded:
         """A WriteRequest of the batches, oldest first, and the metadata of some families."""
         pieces: list[bytes] = []
         samples = 0
         lines: list[Line] = []
-        for run in group(batches):
+        for run in group(map(self._flattened, batches)):
             shape = layout(run.series, starts=False)
             if (columns := pack_values(run, shape)) is None:
                 shape = all_slow(run.series)

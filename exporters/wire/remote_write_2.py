@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from agent.model import Exemplar, Kind, MetricBatch, SeriesSet
 from exporters.wire.columns import Layout, Prefixes, Run, all_slow, encode_run, group, layout, pack_values
+from exporters.wire.flat import Flattener
 from exporters.wire.lines import Key, Line, encode_samples, gather
 from exporters.wire.points import Labels, Shapes
 from exporters.wire.protobuf import double, integer, message, text, varint
@@ -87,11 +88,12 @@ class RemoteWrite2:
 
     def __init__(self) -> None:
         self._shapes = Shapes()
+        self._flattened = Flattener(self._shapes)
         self._plans: OrderedDict[tuple[tuple[int, bool], ...], Plan] = OrderedDict()
 
     def encode(self, batches: Sequence[MetricBatch]) -> Encoded:
         """A Request of the batches, oldest first."""
-        shaped = [_shape(run) for run in group(batches)]
+        shaped = [_shape(run) for run in group(map(self._flattened, batches))]
         plan = self._plan(shaped)
         symbols = Symbols(below=plan.symbols)
         pieces: list[bytes] = []

@@ -34,7 +34,7 @@ def test_the_reasons_are_those_of_the_code() -> None:
 
 @pytest.mark.servers
 def test_the_application_s_metrics_arrive(scraper: Scraper, tmp_path: Path) -> None:
-    keeper, port = scraper(()), free_port()
+    keeper, port = scraper(), free_port()
     (tmp_path / "shop.py").write_text(block("python").replace("shop.db", f"/{tmp_path / 'shop.db'}"))
     command = [sys.executable, "-m", "uvicorn", "shop:app", "--app-dir", str(tmp_path), "--port", str(port)]
     config = block("toml").replace("https://metrics.example.com", keeper).replace(":8000", f":{port}")

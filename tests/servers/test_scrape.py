@@ -1,128 +1,69 @@
-"""What the agent makes of pages, against what Prometheus itself makes of them."""
+"""What the agent makes of pages and writes to a Prometheus, against what another that scrapes them itself holds."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
-import re
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import pytest
 
-from agent.exposition import openmetrics_bound
-from agent.model import Histogram, Sample, Summary
-from collectors.scrape.families import Registry
-from collectors.scrape.grammar import OPENMETRICS, TEXT, Malformed
-from collectors.scrape.labelling import Labeller, Limits
-from collectors.scrape.page import Page as Parser
-from collectors.scrape.relabel import Relabeller
-from tests.collectors.scrape.pages import ZOO, Case, mutated
+from collectors.scrape.client import ACCEPT, ACCEPT_NATIVE
+from tests.collectors.scrape.messages import (
+    BOTH,
+    EVERYTHING,
+    FATAL,
+    NATIVES,
+    PROTOBUF_TYPE,
+    REFUSED,
+    buckets,
+    family,
+    metric,
+    page,
+)
+from tests.collectors.scrape.pages import ZOO
+from tests.conftest import free_port, need_peer
 from tests.daemon import NIGHTJAR, Process, get, query, within
-from tests.servers.scrape_servers import Page, Scraper, serving
+from tests.servers.scrape_servers import Held, Job, Key, Page, Scraper, differences, serving, stored
 
 pytestmark = pytest.mark.servers
-
-Key = frozenset[tuple[str, str]]
-ABOUT = ("up", "scrape_")
 """
 KNOWN differences, which the tests take into account:
 
 - Blanks before a sample of the text format: Prometheus makes them a part of the metric's name.
-- A raw line feed within the quotation marks of a metric's name: Prometheus takes it in OpenMetrics.
 - `_created` of OpenMetrics: the start time of its counter here, a series of its own there.
 - A sample of OpenMetrics with a space or ` # 1` after it: Prometheus counts it before it refuses the page.
 - The label `agent`, and `scrape_failure_info`: ours.
 """
-BROKEN_NAME = re.compile(rb'\{"[^"]*\n')
-
-
-def flat(sample: Sample) -> Iterator[tuple[Key, float]]:
-    """The series of a sample as they are stored."""
-    name, labels = sample.family.name, dict(zip(sample.family.labels, sample.labels, strict=True))
-
-    def one(suffix: str, value: float, **more: str) -> tuple[Key, float]:
-        return frozenset({"__name__": name + suffix, **labels, **more}.items()), value
-
-    if isinstance(sample.value, Histogram):
-        total = "g" if sample.family.kind == "gaugehistogram" else ""
-        for bound, count in zip((*sample.value.bounds, math.inf), sample.value.counts, strict=True):
-            yield one("_bucket", count, le=openmetrics_bound(bound))
-        yield one(f"_{total}count", sample.value.counts[-1])
-        yield one(f"_{total}sum", sample.value.sum)
-    elif isinstance(sample.value, Summary):
-        for quantile, at in sample.value.quantiles:
-            yield one("", at, quantile=openmetrics_bound(quantile))
-        yield one("_count", sample.value.count)
-        yield one("_sum", sample.value.sum)
-    else:
-        assert isinstance(sample.value, float)
-        yield one("", sample.value)
-
-
-def ours(case: Case, instance: str) -> dict[Key, float] | None:
-    """Every series of a page; None when it is refused."""
-    grammar = TEXT if case.format == "text" else OPENMETRICS
-    labeller = Labeller({"job": "zoo", "instance": instance}, Relabeller(()), Limits(), honor=False)
-    try:
-        samples = Parser(grammar, labeller, Registry(), 10_000).read(case.body).samples if case.body else []
-    except Malformed:
-        return None
-    return dict(pair for sample in samples for pair in flat(sample))
-
-
-def stored(base: str) -> dict[str, dict[Key, float]]:
-    """Every series that a Prometheus has of job zoo now, by instance; timestamped ones too."""
-    found: dict[str, dict[Key, float]] = {}
-    for one in query(base, 'last_over_time({job="zoo"}[1m])'):
-        labels: dict[str, str] = one["metric"]
-        labels["__name__"] = labels["__name__"].lstrip(" \t")  # see KNOWN
-        labels.pop("agent", None)  # ours: the host that scraped
-        found.setdefault(labels.get("instance", ""), {})[frozenset(labels.items())] = float(one["value"][1])
-    return found
-
-
-def same(ours: dict[Key, float], theirs: dict[Key, float]) -> list[str]:
-    """The differences, a line each."""
-    lines = [f"  only ours: {sorted(key)} {ours[key]}" for key in ours.keys() - theirs.keys()]
-    lines += [f"  only theirs: {sorted(key)} {theirs[key]}" for key in theirs.keys() - ours.keys()]
-    for key in ours.keys() & theirs.keys():
-        if ours[key] != theirs[key] and not (math.isnan(ours[key]) and math.isnan(theirs[key])):
-            lines.append(f"  {sorted(key)}: {ours[key]} here, {theirs[key]} there")
-    return lines
-
-
-def about(key: Key) -> bool:
-    """Whether a series is one that a scrape makes itself."""
-    return dict(key)["__name__"].startswith(ABOUT)
 
 
 @pytest.fixture
 def keeper(scraper: Scraper) -> str:
     """A Prometheus that takes what the agent writes."""
-    return scraper(())
+    return scraper()
 
 
 @pytest.fixture
-def agent(tmp_path: Path, keeper: str) -> Iterator[Callable[[str], Process]]:
-    """`agent("options")`: an agent that scrapes and writes to the `keeper`."""
+def agent(tmp_path: Path, keeper: str) -> Iterator[Callable[..., Process]]:
+    """`agent("3s", "options of a section", …)`: an agent that scrapes and writes to the `keeper`."""
     processes: list[Process] = []
 
-    def start(options: str) -> Process:
+    def start(interval: str, *sections: str) -> Process:
         config = tmp_path / "agent.toml"
         config.write_text(
             f'''
             [agent]
             instance = "here"
-            interval = "2s"
+            interval = "{interval}"
             state_dir = "{tmp_path / "state"}"
             listen = ""
             [exporters.remote_write]
             url = "{keeper}/api/v1/write"
-            [collectors.scrape]
-            job = "zoo"
-            {options}
             '''
+            + "".join([f"[[collectors.scrape]]\n{section}\n" for section in sections])
         )
         processes.append(Process([NIGHTJAR, "run", "-c", str(config)], tmp_path / "agent.log"))
         return processes[-1]
@@ -132,13 +73,18 @@ def agent(tmp_path: Path, keeper: str) -> Iterator[Callable[[str], Process]]:
         process.__exit__()
 
 
-def settled(base: str, count: int) -> None:
-    """Wait until all targets were scraped often enough for the counts to stand still."""
-    often = 'count_over_time(up{job="zoo"}[1m]) > 2'
-    within(40, lambda: len(query(base, often)) >= count, f"{count} targets are scraped")
+def settled(base: str, counts: dict[str, int]) -> None:
+    """Wait until all targets of each job were scraped twice."""
+
+    def twice() -> bool:
+        found = query(base, "count by (job) (count_over_time(up[1m]) > 1)")
+        seen = {one["metric"]["job"]: int(one["value"][1]) for one in found}
+        return all(seen.get(job, 0) >= count for job, count in counts.items())
+
+    within(40, twice, f"all targets are scraped: {counts}")
 
 
-def compared(mine: dict[Key, float], theirs: dict[Key, float]) -> list[str]:
+def compared(mine: Held, theirs: Held) -> list[str]:
     """The differences between what two Prometheus hold of a target, but the reasoned ones."""
     created = {key for key in theirs.keys() - mine.keys() if dict(key)["__name__"].endswith("_created")}
     drop = ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_failure_info")
@@ -151,7 +97,7 @@ def compared(mine: dict[Key, float], theirs: dict[Key, float]) -> list[str]:
         }
         for one in (mine, theirs)
     )
-    return same(left, right)
+    return differences(left, right)
 
 
 RULES = """\
@@ -178,60 +124,147 @@ OUR_RULES = [
 CLASHES = b'up 7\na{job="theirs",instance="x",exported_job="e"} 1\na{instance=""} 2\n'
 
 
-@pytest.mark.parametrize(
-    ("theirs", "ours_too"),
-    [
-        (("honor_timestamps: false",), "honor_timestamps = false"),
-        (("honor_labels: true",), "honor_labels = true"),
-        ((RULES,), f"relabel = [{', '.join(OUR_RULES)}]"),
-        (("sample_limit: 8",), "sample_limit = 8"),
-        (("label_limit: 4", "label_value_length_limit: 20"), "label_limit = 4\nlabel_value_length_limit = 20"),
-    ],
-    ids=["plain", "honor_labels", "relabel", "sample_limit", "label_limit"],
-)
-def test_a_prometheus_behind_the_agent_holds_what_one_that_scrapes_holds(
-    agent: Callable[[str], Process], keeper: str, scraper: Scraper, theirs: tuple[str, ...], ours_too: str
-) -> None:
+class Variant(NamedTuple):
+    """The same options twice: of a scrape_config, and of a section of ours."""
+
+    name: str
+    theirs: tuple[str, ...]
+    ours: str
+    missing: int = 0  # targets whose `up` has other labels
+
+
+TEXT: Final = "scrape_protocols: [OpenMetricsText1.0.0, OpenMetricsText0.0.1, PrometheusText1.0.0, PrometheusText0.0.4]"
+VARIANTS: Final = [
+    Variant("plain", ("honor_timestamps: false", TEXT), "honor_timestamps = false"),
+    Variant("honor_labels", ("honor_labels: true", TEXT), "honor_labels = true", 1),
+    Variant("relabel", (RULES, TEXT), f"relabel = [{', '.join(OUR_RULES)}]"),
+    Variant("sample_limit", ("sample_limit: 8", TEXT), "sample_limit = 8"),
+    Variant(
+        "label_limit",
+        ("label_limit: 4", "label_value_length_limit: 20", TEXT),
+        "label_limit = 4\nlabel_value_length_limit = 20",
+    ),
+]
+NATIVE_RULES: Final = """\
+metric_relabel_configs:
+- {source_labels: [path], regex: "/a", action: drop}
+- {source_labels: [__name__], regex: "n_float|latency_seconds_sum", target_label: __name__, replacement: "other_$0"}
+- {regex: "own", action: labeldrop}
+"""
+OUR_NATIVE_RULES: Final = [
+    '{ source_labels = ["path"], regex = "/a", action = "drop" }',
+    '{ source_labels = ["__name__"], regex = "n_float|latency_seconds_sum", target_label = "__name__", '
+    'replacement = "other_$0" }',
+    '{ regex = "own", action = "labeldrop" }',
+]
+NATIVE_VARIANTS: Final = [
+    Variant("native", (), ""),
+    Variant("classic_too", ("always_scrape_classic_histograms: true",), "always_scrape_classic_histograms = true"),
+    Variant("bucket_limit", ("native_histogram_bucket_limit: 4",), "native_histogram_bucket_limit = 4"),
+    Variant("factor", ("native_histogram_min_bucket_factor: 1.5",), "native_histogram_min_bucket_factor = 1.5"),
+    Variant("native_relabel", (NATIVE_RULES,), f"relabel = [{', '.join(OUR_NATIVE_RULES)}]"),
+]
+
+
+def section(variant: Variant, instances: list[str], *more: str) -> str:
+    """A section of ours."""
+    urls = ", ".join([f'"http://{instance}"' for instance in instances])
+    return "\n".join([f'name = "{variant.name}"\njob = "{variant.name}"\nurls = [{urls}]', variant.ours, *more])
+
+
+def text_pages() -> list[Page]:
     left_out = (b"a 1 \n# EOF\n", b"a 1 # 1\n# EOF\n")  # see KNOWN; and times out of all bounds
     cases = [case for case in ZOO if case.body.count(b"9") < 16 and case.body not in left_out]
     pages = [*[Page(case.content_type, case.body) for case in cases], Page("text/plain", CLASHES)]
-    pages += [Page("application/json", b"{}"), Page("", b"a 1\n"), Page("text/plain", b"a 1\n", 503)]
-    with serving(pages) as server:
-        base = scraper(server.instances, *theirs)
-        urls = ", ".join(f'"http://{instance}"' for instance in server.instances)
-        process = agent(f"urls = [{urls}]\n{ours_too}")
-        settled(base, len(pages))
-        settled(keeper, len(pages) if "honor" not in ours_too else len(pages) - 1)
-        held, wanted = stored(keeper), stored(base)
-        there = exemplars(base)
-        within(10, lambda: exemplars(keeper) == there, "the exemplars are the same")
-    wrong = [
-        "\n".join([instance, *lines])
-        for instance in sorted(held.keys() | wanted.keys())
-        if (lines := compared(held.get(instance, {}), wanted.get(instance, {})))
-    ]
-    total = sum(map(len, wanted.values()))
-    print(f"{len(pages)} targets, {total} series there, {len(wrong)} targets differ")
+    return [*pages, Page("application/json", b"{}"), Page("", b"a 1\n"), Page("text/plain", b"a 1\n", 503)]
+
+
+def captured(url: str) -> Page:
+    """A page as a real program in Go writes it."""
+    request = urllib.request.Request(url, headers={"Accept": ACCEPT_NATIVE})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return Page(answer.headers["Content-Type"], answer.read())
+
+
+@pytest.fixture
+def blackbox(tmp_path: Path) -> Iterator[str]:
+    """The metrics of a blackbox_exporter."""
+    program, port, file = need_peer("prometheus-blackbox-exporter"), free_port(), tmp_path / "blackbox.yml"
+    file.write_text("modules: {http: {prober: http}}\n")
+    command = [program, f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"]
+    with Process(command, tmp_path / "blackbox.log"):
+        within(20, lambda: get(f"http://127.0.0.1:{port}/-/healthy")[0] == 200, "blackbox_exporter is up")
+        yield f"http://127.0.0.1:{port}/metrics"
+
+
+def test_a_prometheus_behind_the_agent_holds_what_one_that_scrapes_holds(
+    agent: Callable[..., Process], keeper: str, scraper: Scraper, blackbox: str
+) -> None:
+    binary = [page(*EVERYTHING), page(*NATIVES), *[page(one) for one in NATIVES]]
+    binary += [body for name, body in REFUSED.items() if name not in FATAL]
+    real = [captured(f"{keeper}/metrics"), captured(blackbox)]
+    assert all(one.content_type.startswith("application/vnd.google.protobuf") for one in real)
+    messages = [*[Page(PROTOBUF_TYPE, body) for body in binary], *real, Page("text/plain", b"a 1\n")]
+    with serving(text_pages()) as texts, serving(messages) as protobufs:
+        both = [(texts, VARIANTS, ""), (protobufs, NATIVE_VARIANTS, "native_histograms = true")]
+        jobs = [Job(one.name, server.instances, one.theirs, 2) for server, many, _ in both for one in many]
+        process = agent("2s", *[section(one, server.instances, more) for server, many, more in both for one in many])
+        base = scraper(*jobs)
+        counts = {one.name: len(server.pages) - one.missing for server, many, _ in both for one in many}
+        settled(base, counts)
+        settled(keeper, counts)
+        with contextlib.suppress(AssertionError):  # a busy machine may be late; then the next round tells
+            within(20, lambda: not report(keeper, base, jobs), "both hold the same")
+        wrong = report(keeper, base, jobs)
+        assert said_of_gauges(keeper) == said_of_gauges(base) != set()
+    assert texts.accepts == {("prometheus", ACCEPT), ("nightjar", ACCEPT)}
+    assert protobufs.accepts == {("prometheus", ACCEPT_NATIVE), ("nightjar", ACCEPT_NATIVE)}
     assert not wrong, "\n".join(wrong[:20]) + process.output[-1000:]
 
 
-def exemplars(base: str) -> set[tuple[Key, Key, float]]:
-    """The exemplars of all series: of which, with which labels, which value."""
-    url = f"{base}/api/v1/query_exemplars?query=%7Bjob%3D%22zoo%22%7D&start=1500000000&end=4000000000"
+def report(keeper: str, base: str, jobs: Sequence[Job]) -> list[str]:
+    """What differs between two Prometheus; the figures are printed."""
+    found = []
+    for job in jobs:
+        held, wanted = stored(keeper, job.name), stored(base, job.name)
+        natives = sum(not isinstance(value, float) for one in wanted.values() for value in one.values())
+        lines = [
+            "\n".join([f"{job.name} {instance}", *lines])
+            for instance in sorted(held.keys() | wanted.keys())
+            if (lines := compared(held.get(instance, {}), wanted.get(instance, {})))
+        ]
+        total = sum(map(len, wanted.values()))
+        print(f"{job.name}: {len(job.targets)} targets, {total} series, {natives} native, {len(lines)} targets differ")
+        found += lines
+    mine, theirs = exemplars(keeper), exemplars(base)
+    print(f"{len(theirs)} exemplars")
+    return [*found, *[f"exemplar {one}" for one in mine ^ theirs]]
+
+
+def said_of_gauges(base: str) -> set[str]:
+    """What Prometheus objects to in a rate of gauge histograms, which it knows by their hint."""
+    answer = json.loads(get(f"{base}/api/v1/query?query=rate(n_gauge%7Bjob=%22native%22%7D%5B1m%5D)")[1])
+    return {*answer.get("warnings", []), *answer.get("infos", [])}
+
+
+def exemplars(base: str) -> set[tuple[Key, Key, float, float]]:
+    """The exemplars of all series: of which, with which labels, which value, and when if that is the target's word."""
+    url = f"{base}/api/v1/query_exemplars?query=%7Bjob%3D~%22.%2B%22%7D&start=1500000000&end=4000000000"
     return {
         (
             frozenset((name, text) for name, text in one["seriesLabels"].items() if name != "agent"),
             frozenset(exemplar["labels"].items()),
             float(exemplar["value"]),
+            exemplar["timestamp"] if exemplar["timestamp"] < 1_750_000_000 else 0.0,
         )
         for one in json.loads(get(url)[1])["data"]
         for exemplar in one["exemplars"]
     }
 
 
-def test_what_goes_away_is_stale_within_a_round(agent: Callable[[str], Process], keeper: str) -> None:
+def test_what_goes_away_is_stale_within_a_round(agent: Callable[..., Process], keeper: str) -> None:
     with serving([Page("text/plain", b"here 1\nthere 2\n")]) as server:
-        agent(f'url = "http://{server.instance(0)}"')
+        agent("1s", f'job = "zoo"\nurl = "http://{server.instance(0)}"')
         within(20, lambda: query(keeper, "there"), "the series arrives")
         server.pages[0] = Page("text/plain", b"here 1\n")
         within(5, lambda: not query(keeper, "there"), "the series that is gone is stale")
@@ -245,26 +278,18 @@ def test_what_goes_away_is_stale_within_a_round(agent: Callable[[str], Process],
         within(5, lambda: not query(keeper, "scrape_failure_info"), "and the reason goes")
 
 
-def test_the_parser_takes_refuses_and_reads_what_prometheus_does(scraper: Scraper) -> None:
-    cases = [*ZOO, *mutated(600, 20261121)]
-    with serving([Page(case.content_type, case.body) for case in cases]) as server:
-        base = scraper(server.instances, "honor_timestamps: false")
-        often = 'count_over_time(up{job="zoo"}[1m]) > 2'  # a busy machine may be late once
-        within(30, lambda: len(query(base, often)) == len(cases), "every page is scraped")
-        theirs = stored(base)
-        taken = {one["metric"]["instance"] for one in query(base, 'max_over_time(up{job="zoo"}[1m]) == 1')}
-    wrong = []
-    for number, case in enumerate(cases):
-        instance = server.instance(number)
-        mine = ours(case, instance)
-        if mine is None and BROKEN_NAME.search(case.body):
-            continue
-        if (mine is not None) != (instance in taken):
-            wrong.append(f"{case.format} {case.body!r}: {'refused' if mine is None else 'taken'} here alone")
-        elif mine is not None:
-            left = {key: value for key, value in theirs[instance].items() if not about(key)}
-            created = {key for key in left.keys() - mine.keys() if dict(key)["__name__"].endswith("_created")}
-            if lines := same(mine, {key: value for key, value in left.items() if key not in created}):
-                wrong.append("\n".join([f"{case.format} {case.body!r}:", *lines]))
-    print(f"{len(cases)} pages, {len(wrong)} differences")
-    assert not wrong, "\n".join(wrong[:40])
+def test_each_form_of_a_histogram_is_stale_by_itself(agent: Callable[..., Process], keeper: str) -> None:
+    both = Page(PROTOBUF_TYPE, page(family("h", "histogram", metric(histogram=BOTH))))
+    classic = {"sample_count": 1, "bucket": buckets({1.0: 1})}
+    alone = Page(PROTOBUF_TYPE, page(family("h", "histogram", metric(histogram=classic))))
+    options = "native_histograms = true\nalways_scrape_classic_histograms = true"
+    with serving([both]) as server:
+        agent("1s", f'job = "zoo"\nurl = "http://{server.instance(0)}"\n{options}')
+        within(20, lambda: query(keeper, "h") and query(keeper, "h_bucket"), "both forms arrive")
+        server.pages[0] = alone
+        within(5, lambda: not query(keeper, "h"), "the native form is stale")
+        assert {one["metric"]["le"] for one in query(keeper, "h_bucket")} == {"1.0", "+Inf"}
+        server.pages[0] = both
+        within(5, lambda: query(keeper, "h"), "it comes back")
+        server.pages[0] = Page(PROTOBUF_TYPE, b"", 500)
+        within(5, lambda: not query(keeper, "h") and not query(keeper, "h_bucket"), "both are stale")

@@ -20,6 +20,7 @@ from collectors.scrape.page import Page
 from collectors.scrape.relabel import Relabeller
 from tests.collectors.scrape import pages
 from tests.collectors.scrape.pages import ZOO, Case
+from tests.collectors.scrape.specification import SPECIFICATION
 
 LATEST = 1 << 50
 
@@ -33,7 +34,7 @@ def found(samples: list[Sample]) -> dict[tuple[str, ...], object]:
     return {(one.family.name, *one.labels): one.value for one in samples}
 
 
-@pytest.mark.parametrize("case", ZOO, ids=lambda case: f"{case.format}-{case.body[:40]!r}")
+@pytest.mark.parametrize("case", [*ZOO, *SPECIFICATION], ids=lambda case: f"{case.format}-{case.body[:40]!r}")
 def test_a_page_is_taken_or_refused(case: Case) -> None:
     page = new(TEXT if case.format == "text" else OPENMETRICS)
     if case.good:
@@ -43,7 +44,9 @@ def test_a_page_is_taken_or_refused(case: Case) -> None:
             page.read(case.body)
 
 
-@pytest.mark.parametrize("case", [case for case in ZOO if case.good], ids=lambda case: repr(case.body[:40]))
+@pytest.mark.parametrize(
+    "case", [case for case in [*ZOO, *SPECIFICATION] if case.good], ids=lambda case: repr(case.body[:40])
+)
 def test_the_second_round_says_the_same_as_the_first(case: Case) -> None:
     page = new(TEXT if case.format == "text" else OPENMETRICS)
     first, second = page.read(case.body, LATEST), page.read(case.body, LATEST)

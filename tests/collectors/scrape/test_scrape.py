@@ -14,13 +14,16 @@ import pytest
 from yarl import URL
 
 from agent.fanout import FanOut
-from agent.model import Prober, Sample
+from agent.model import Histogram, NativeHistogram, Prober, Sample
 from agent.pipeline import Stamper
 from collectors.scrape import Scrape
-from collectors.scrape.client import ACCEPT, REASONS, Failed, Unzipper, media_type
+from collectors.scrape.client import ACCEPT, ACCEPT_NATIVE, REASONS
 from collectors.scrape.options import ScrapeOptions
 from config import Secret, Size
+from tests.collectors.scrape.messages import BOTH, PROTOBUF_TYPE, family, metric, native, page
 from tests.conftest import free_port
+
+FAR = native({-900: 1, 900: 2}, schema=0)
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
@@ -145,6 +148,21 @@ async def test_the_connection_is_kept_between_rounds() -> None:
     assert opened == 1
 
 
+async def test_protobuf_is_asked_for_when_native_histograms_are_wanted_and_read_whenever_it_comes() -> None:
+    body = page(family("h", "histogram", metric(histogram=BOTH)))
+    async with server(answer(body, "200 OK", PROTOBUF_TYPE)) as (url, heads):
+        wanted = await scraped(url, native_histograms=True)
+        classic = await scraped(url)
+    assert f"Accept: {ACCEPT_NATIVE}\r\n".encode() in heads[0]
+    assert f"Accept: {ACCEPT}\r\n".encode() in heads[1]
+    assert (wanted["up"].value, wanted["scrape_samples_scraped"].value) == (1.0, 1.0)
+    assert isinstance(wanted["h"].value, NativeHistogram)
+    assert isinstance(classic["h"].value, Histogram)
+    async with server(answer(body, "200 OK", "application/octet-stream")) as (url, _):
+        assert (await scraped(url, fallback_format="protobuf"))["up"].value == 1.0
+        assert labels((await scraped(url))["scrape_failure_info"])["reason"] == "content_type"
+
+
 async def test_credentials_and_headers_are_sent() -> None:
     async with server(answer(b"")) as (url, heads):
         await scraped(url, username="u", password=Secret("p"), headers={"X-Scope": Secret("s"), "accept": "x"})
@@ -265,11 +283,15 @@ BOMB_BODY = b"".join([BOMB.compress(bytes(1 << 20)) for _ in range(256)]) + BOMB
         (answer(b"a{b='c'} 1\n"), "parse"),
         (answer(b'a{b="c"} 1\n' * 200), "sample_limit"),
         (answer(b'a{b="c",d="e",f="g"} 1\n'), "label_limit"),
+        (answer(b"\xff" * 99, "200 OK", PROTOBUF_TYPE), "parse"),
+        (answer(page(family("g", "gauge", *[metric(gauge={})] * 101)), "200 OK", PROTOBUF_TYPE), "sample_limit"),
+        (answer(page(family("h", "histogram", metric(histogram=FAR))), "200 OK", PROTOBUF_TYPE), "bucket_limit"),
     ],
     ids=lambda one: one if isinstance(one, str) else getattr(one, "__name__", ""),
 )
 async def test_what_is_wrong_with_a_target_is_a_reason(handler: Handler, reason: str) -> None:
     limits = {"body_limit": Size("1MiB"), "sample_limit": 100, "label_limit": 5}
+    limits |= {"native_histograms": True, "native_histogram_bucket_limit": 1}
     async with server(handler) as (url, _):
         tracemalloc.start()
         found = await scraped(url, 3.0 if reason != "timeout" else 0.3, **limits)
@@ -353,30 +375,6 @@ async def test_a_fallback_is_for_pages_without_a_type_that_we_know() -> None:
 def test_options_that_cannot_be(options: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ScrapeOptions(**options)  # type: ignore[arg-type]  # wrong on purpose
-
-
-@pytest.mark.parametrize(
-    ("given", "read"),
-    [
-        ("text/plain", "text/plain"),
-        ('Text/Plain; Version=0.0.4; charset="utf-8";', "text/plain"),
-        ("application/openmetrics-text;version=1.0.0 ; escaping=allow-utf-8", "application/openmetrics-text"),
-        ("text/plain; charset", ""),
-        ("text", ""),
-        ("", ""),
-    ],
-)
-def test_media_types(given: str, read: str) -> None:
-    assert media_type(given) == read
-
-
-def test_the_end_of_a_gzip_stream_is_known() -> None:
-    packed = gzip.compress(b"abc" * 1000)
-    unzipper = Unzipper(10_000)
-    assert b"".join([unzipper.feed(packed[at : at + 1]) for at in range(len(packed))]) == b"abc" * 1000
-    assert unzipper.whole
-    with pytest.raises(Failed, match="too_large"):
-        Unzipper(2_999).feed(packed)
 
 
 def test_a_url_with_a_password_shows_nowhere() -> None:

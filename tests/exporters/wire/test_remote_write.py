@@ -19,7 +19,6 @@ from agent.model import (
     Extra,
     Histogram,
     MetricBatch,
-    NativeHistogram,
     Series,
     SeriesSet,
     Summary,
@@ -272,43 +271,6 @@ def test_a_summary_travels_as_quantiles_sum_and_count(decode_2: Decode) -> None:
     }
 
 
-NATIVE = NativeHistogram(
-    schema=3,
-    count=12.0,
-    sum=18.4,
-    zero_threshold=0.001,
-    zero_count=2.0,
-    positive=(((0, 2), (3, 1)), (1.0, 4.0, 2.0)),
-    negative=(((-1, 1),), (3.0,)),
-)
-
-
-def test_a_native_histogram_of_whole_counts_travels_with_deltas(decode_1: Decode, decode_2: Decode) -> None:
-    one = batch([NATIVE], Series("n", "histogram", "N.", "", (), start_ms=T0 - 9))
-    for encoder, decode in ((RemoteWrite1(), decode_1), (RemoteWrite2(), decode_2)):
-        encoded = encoder.encode([one])
-        (wire,) = decode(encoded.body)
-        (found,) = wire.histograms
-        assert (encoded.samples, encoded.histograms, wire.samples) == (0, 1, [])
-        assert (found.count_int, found.zero_count_int, found.schema, found.sum) == (12, 2, 3, 18.4)
-        assert [(span.offset, span.length) for span in found.positive_spans] == [(0, 2), (3, 1)]
-        assert list(found.positive_deltas) == [1, 3, -2]
-        assert [(span.offset, span.length) for span in found.negative_spans] == [(-1, 1)]
-        assert list(found.negative_deltas) == [3]
-        assert (found.timestamp, found.zero_threshold) == (T0, 0.001)
-    assert found.start_timestamp == T0 - 9
-
-
-def test_a_native_histogram_of_broken_counts_travels_as_floats(decode_2: Decode) -> None:
-    value = NativeHistogram(-53, 2.5, 1.0, positive=(((0, 2),), (0.5, 2.0)), custom_values=(0.1, 1.0))
-    one = batch([value], Series("n", "gaugehistogram", "N.", "", ()))
-    (found,) = decode_2(RemoteWrite2().encode([one]).body)[0].histograms
-    assert (found.WhichOneof("count"), found.count_float) == ("count_float", 2.5)
-    assert list(found.positive_counts) == [0.5, 2.0]
-    assert list(found.custom_values) == [0.1, 1.0]
-    assert (found.schema, found.reset_hint) == (-53, 3)
-
-
 def test_the_end_of_a_histogram_ends_all_its_series(decode_1: Decode, decode_2: Decode) -> None:
     series = Series("h", "histogram", "H.", "", ())
     value = Histogram((0.5,), (1.0, 2.0), 7.5)
@@ -325,14 +287,6 @@ def test_the_end_of_a_summary_ends_all_its_series(decode_1: Decode) -> None:
     before = decode_1(encoder.encode([batch([Summary(1.0, 1.0, ((0.5, 1.0),))], series)]).body)
     after = decode_1(encoder.encode([batch([STALE], series)]).body)
     assert decoded(after).keys() == decoded(before).keys()
-
-
-def test_the_end_of_a_native_histogram_is_a_histogram_with_the_markers_sum(decode_2: Decode) -> None:
-    series = Series("n", "histogram", "N.", "", ())
-    encoder = RemoteWrite2()
-    encoder.encode([batch([NATIVE], series)])
-    (wire,) = decode_2(encoder.encode([batch([STALE], series)]).body)
-    assert struct.pack("<d", wire.histograms[0].sum) == STALE_BYTES
 
 
 def test_the_end_of_a_histogram_never_seen_ends_what_every_histogram_has(decode_1: Decode) -> None:
