@@ -41,7 +41,7 @@ soak: $(VENV)/dev peers  ## An hour of idling beside the peers: memory, CPU, gro
 
 lock:  ## Renew the lock files (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	    pyproject.toml -o requirements.lock
+	    --extra all pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	    pyproject.toml --group dev -o requirements-dev.lock
 

@@ -172,6 +172,8 @@ def _part(section: Section, config: Config) -> Part:
     plugin = COLLECTORS.plugin(section.kind)
     host = "agent" if getattr(plugin, "remote", False) else "instance"
     own = {host: config.agent.instance, "job": getattr(plugin, "job", section.kind)}
+    if getattr(plugin, "module", False):
+        own["module"] = section.name
     upper = (section.common.labels, config.agent.labels)
     # Left out where they are set above, so that no `exported_…` label remembers a default.
     unsaid = {name: value for name, value in own.items() if not any(name in layer for layer in upper)}

@@ -23,14 +23,6 @@ SUBJECTS: Final[dict[str, tuple[str, ...]]] = {
 MEMORY: Final = 0.10  # of memory available
 SPACE: Final = 0.05  # of a file system available
 LOAD: Final = 4.0  # tasks waiting or running per processor, over five minutes
-STATES: Final = ("probe_state", "redis_up", "pg_up", "pgbouncer_up", "mysql_up", "up")  # 1 for a target that is well
-REASONS: Final = (
-    "probe_failure_info",
-    "redis_exporter_last_scrape_error",
-    "pg_error",
-    "mysql_error",
-    "scrape_failure_info",
-)
 EXPIRY: Final = 14.0  # days that the earliest certificate of a chain should have left; critical at 3
 ORDER: Final = {"ok": 0, "warning": 1, "critical": 2}
 
@@ -43,7 +35,7 @@ def report(subject: str, core: Core, now: float) -> dict[str, Any]:
             continue
         checks.append(_outcome(runner, now))
         if (batch := core.pipeline.latest.get(runner.name)) is not None:
-            found = _host(_values(batch)) if runner.kind == "host" else _targets(_values(batch), now)
+            found = _host(_values(batch)) if runner.kind == "host" else _targets(runner, _values(batch), now)
             checks.extend(check | {"age_seconds": _age(now, batch.time_ms / 1000)} for check in found)
     if subject == "external":
         checks.extend(_destination(one, undelivered(core.spool, one, now), now) for one in core.deliveries.values())
@@ -88,18 +80,18 @@ def _values(batch: MetricBatch) -> Values:
     return values
 
 
-def _targets(values: Values, now: float) -> Iterator[dict[str, Any]]:
+def _targets(runner: Runner, values: Values, now: float) -> Iterator[dict[str, Any]]:
     """Whether each target is well, with the reason if not, and how long its certificates last."""
-    reasons: dict[str, str] = {}
-    for name in REASONS:
-        for labels in (labels for labels, value in values.get(name, {}).items() if value):
-            told = dict(labels)
-            reasons[told.get("instance", "")] = told.get("reason") or told.get("err") or told.get("error") or ""
-    for name in STATES:
-        for labels, value in values.get(name, {}).items():
-            target = dict(labels).get("instance", "")
-            status, message = ("ok", "") if value else ("critical", reasons.get(target, ""))
-            yield {"check": target, "status": status, "value": value, "threshold": 1.0, "message": message}
+    for one in runner.targets.latest:
+        status = "ok" if one.up else "critical"
+        facts = {
+            "check": one.name,
+            "collector": runner.name,
+            "status": status,
+            "value": float(one.up),
+            "threshold": 1.0,
+        }
+        yield {**facts, "message": one.reason}
     for labels, value in values.get("probe_ssl_earliest_cert_expiry", {}).items():
         days = (value - now) / 86_400
         status = "critical" if days < 3 else "warning" if days < EXPIRY else "ok"

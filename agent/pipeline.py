@@ -254,6 +254,8 @@ class Pipeline:
     def submit(self, collector: str, batches: list[MetricBatch]) -> None:
         """Take a round's batches; they are durable a quarter of a second later."""
         if batches and batches[0].values[0] is not STALE:
+            if collector not in self.latest:
+                self._warn_of_clash(batches[0])
             self.latest[collector] = batches[0]
         else:
             self.latest.pop(collector, None)
@@ -263,6 +265,21 @@ class Pipeline:
             if self._writing.locked():
                 self._bound()
             self._news.set()
+
+    def _warn_of_clash(self, batch: MetricBatch) -> None:
+        """Two collectors with the same series: receivers would keep a value of either, now of one, now of the other."""
+        own = {(one.name, one.labels) for one in batch.series.series}
+        for other in self.latest.values():
+            if (clash := next((one for one in other.series.series if (one.name, one.labels) in own), None)) is not None:
+                log.warning(
+                    "two collectors have the same series, and receivers keep one of them; tell them apart by `labels` "
+                    "in a section",
+                    collector=batch.collector,
+                    other=other.collector,
+                    series=clash.name,
+                    labels=dict(clash.labels),
+                )
+                return
 
     def _bound(self) -> None:
         """Give up the oldest while a commit hangs; a disk that refuses has the spool's own ring."""

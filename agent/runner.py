@@ -15,6 +15,7 @@ from typing import Literal
 from agent.logs import get_logger
 from agent.model import Collector, MetricBatch, NoData, Sample
 from agent.pipeline import Stamper
+from agent.targets import Targets
 
 Outcome = Literal["ok", "no_data", "timeout", "error"]
 OUTCOMES: tuple[Outcome, ...] = ("ok", "no_data", "timeout", "error")
@@ -47,6 +48,7 @@ class Runner:
         self.last_round_ms = self.last_ok_ms = 0
         self._task: asyncio.Task[list[Sample]] | None = None
         self._closed = False
+        self.targets = Targets(name, kind)
 
     @property
     def busy(self) -> bool:
@@ -115,11 +117,14 @@ class Runner:
             return self.stamper.vanish(time_ms)
         self._end("ok", "")
         self.last_ok_ms = time_ms
+        self.targets.look(batches)
         return batches
 
     def _end(self, outcome: Outcome, error: str) -> None:
         before, self.outcome, self.error = self.outcome, outcome, error
         self.rounds[outcome] += 1
+        if outcome != "ok":
+            self.targets.look([])
         if outcome == before:
             return
         facts = {"collector": self.name, "outcome": outcome}

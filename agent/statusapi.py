@@ -45,6 +45,7 @@ def _collector(runner: Runner) -> dict[str, Any]:
         "outcome": runner.outcome,
         "error": runner.error,
         "series": runner.stamper.series,
+        "targets": runner.targets.told(),
         "interval_seconds": runner.interval,
         "duration_seconds": round(runner.duration, 6),
         "last_success": runner.last_ok_ms / 1000,

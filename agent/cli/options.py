@@ -155,3 +155,11 @@ def ago(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def targets(found: dict[str, Any] | None) -> str:
+    """How many targets of a collector are up; nothing for one that has none."""
+    if found is None:
+        return ""
+    total = found["up"] + found["down"]
+    return f"{found['up']} of {total} up" if found["down"] else f"{total} up"

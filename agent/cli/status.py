@@ -36,6 +36,9 @@ def _print(found: dict[str, Any]) -> None:
     for reason in found["reasons"]:
         console.print(f"  {reason}", markup=False)
     console.print(_collectors(found))
+    for one in found["collectors"]:
+        for target in (one.get("targets") or {}).get("failing", ()):
+            console.print(f"{one['name']}: {target['target']} is down: {target['reason']}", markup=False, style="red")
     for one in found["exporters"]:
         if one["error"]:
             last = f"{options.ago(time.time() - one['last_success'])} ago" if one["last_success"] else "never"
@@ -54,11 +57,12 @@ def _print(found: dict[str, Any]) -> None:
 def _collectors(found: dict[str, Any]) -> Any:
     from rich.table import Table
 
-    table = Table("collector", "kind", "outcome", "series", "took", "last success", box=None, pad_edge=False)
+    table = Table("collector", "kind", "outcome", "targets", "series", "took", "last success", box=None, pad_edge=False)
     for one in found["collectors"]:
         last = f"{options.ago(time.time() - one['last_success'])} ago" if one["last_success"] else "never"
         took = f"{one['duration_seconds'] * 1000:.1f} ms"
-        table.add_row(one["name"], one["kind"], one["outcome"] or "waiting", str(one["series"]), took, last)
+        outcome, targets = one["outcome"] or "waiting", options.targets(one.get("targets"))
+        table.add_row(one["name"], one["kind"], outcome, targets, str(one["series"]), took, last)
     return table
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent import __version__
-from agent.cli.options import ago, size
+from agent.cli.options import ago, size, targets
 from agent.model import MetricBatch
 from agent.selfmetrics import memory
 
@@ -59,11 +59,15 @@ def _values(batch: MetricBatch | None) -> dict[str, float]:
 
 
 def _collectors(daemon: Daemon) -> Table:
-    table = Table("collector", "state", "series", "took", "every", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "collector", "state", "targets", "series", "took", "every", box=None, header_style="bold", pad_edge=False
+    )
     for one in daemon.core.runners.values():
         state = Text(one.outcome or "waiting", style=COLORS[one.outcome])
         took = f"{one.duration * 1000:.1f} ms" if one.outcome else ""
-        table.add_row(one.name, state, str(one.stamper.series), took, f"{one.interval:g} s")
+        table.add_row(
+            one.name, state, targets(one.targets.told()), str(one.stamper.series), took, f"{one.interval:g} s"
+        )
     return table
 
 

@@ -95,6 +95,7 @@ class Dns:
 
     job = "blackbox"
     remote = True
+    module = True
 
     def __init__(self, options: Dns.Options) -> None:
         from collectors.probes import dns_message  # an extra

@@ -77,6 +77,7 @@ class Http:
     Options = HttpOptions
     job = "blackbox"
     remote = True
+    module = True
 
     def __init__(self, options: HttpOptions) -> None:
         self._options, self._request_body = options, options.body.encode()

@@ -54,6 +54,7 @@ class Icmp:
 
     job = "blackbox"
     remote = True
+    module = True
 
     def __init__(self, options: Icmp.Options) -> None:
         self._options = options

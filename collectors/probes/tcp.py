@@ -61,6 +61,7 @@ class Tcp:
 
     job = "blackbox"
     remote = True
+    module = True
 
     def __init__(self, options: Tcp.Options) -> None:
         self._options = options

@@ -95,6 +95,7 @@ class Tls:
 
     job = "blackbox"
     remote = True
+    module = True
 
     def __init__(self, options: Tls.Options) -> None:
         self._options = options

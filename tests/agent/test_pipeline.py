@@ -424,3 +424,15 @@ async def test_memory_stays_bounded_while_a_commit_hangs(monkeypatch: pytest.Mon
     await pipeline.flush()
     assert [batch.time_ms for batch in spool.taken] == [0, *range(201, 301)]
     assert pipeline.lost == {"stalled": 200, "unstorable": 0}
+
+
+async def test_a_series_that_two_collectors_have_is_told_once(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        pipeline = Pipeline(Spool(tmp_path), wanted=lambda: False)
+        labels = [{"instance": "a:1", "job": "x"}]
+        stampers = [Stamper(name, labels) for name in ("one", "two")] + [Stamper("three", [{"instance": "b:1"}])]
+        for time_ms in (1000, 2000):
+            for stamper in stampers:
+                pipeline.submit(stamper.collector, stamper.stamp(time_ms, [UP(1.0)]))
+    clashes = [line for line in logs if "same series" in line["event"]]
+    assert [(line["collector"], line["other"], line["series"]) for line in clashes] == [("two", "one", "up")]
