@@ -2,7 +2,7 @@
 
 A batch with such series becomes one of a wider set, in which each of them has made way for its `_bucket`, `_count` and
 `_sum` series. Only what has no fixed width stays as it is, for the slow path: native histograms, ends, samples with
-exemplars or a time of their own, and bounds that were not the same the last time.
+exemplars or a time of their own, and bounds that changed a moment ago.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Flattener:
             shape = tuple([quantile for quantile, _ in value.quantiles])
         else:
             return None
-        return shape if self._shapes.knows(batch.series.series[at], shape) else None
+        return shape if self._shapes.is_steady(batch.series.series[at], shape) else None
 
 
 def _compound(series: SeriesSet) -> Sequence[int]:

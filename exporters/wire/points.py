@@ -15,6 +15,7 @@ from agent.model import STALE, Exemplar, Extra, Histogram, NativeHistogram, Seri
 from exporters.wire.columns import CUMULATIVE, Run
 
 _SHAPES_KEPT: Final = 4096
+_STEADY: Final = 4  # rounds in a row after which a shape is thought to last
 _NONE: Final = Extra()
 
 Labels = tuple[tuple[str, str], ...]
@@ -46,15 +47,20 @@ class Shapes:
     def __init__(self) -> None:
         self._seen: dict[Series, Shape] = {}
         self._named: dict[tuple[str, Labels], Shape] = {}
+        self._rounds: dict[Series, int] = {}  # in a row with the same shape
 
     def remember(self, series: Series, shape: Shape) -> Shape:
         """Keep the shape of a series, letting the oldest go when there are too many; the former one, empty for none."""
         former = self._seen.get(series, ())
         if former == shape and series in self._seen:
+            self._rounds[series] = self._rounds.get(series, 0) + 1
             return former
+        self._rounds.pop(series, None)
         self._seen[series] = self._named[series.name, series.labels] = shape
         if len(self._seen) > _SHAPES_KEPT:
-            del self._seen[next(iter(self._seen))]
+            oldest = next(iter(self._seen))
+            del self._seen[oldest]
+            self._rounds.pop(oldest, None)
         if len(self._named) > _SHAPES_KEPT:
             del self._named[next(iter(self._named))]
         return former
@@ -65,9 +71,9 @@ class Shapes:
             return self._seen[series]
         return self._named.get((series.name, series.labels), ())
 
-    def knows(self, series: Series, shape: tuple[float, ...]) -> bool:
-        """Whether a series was last seen in this very shape."""
-        return self._seen.get(series) == shape
+    def is_steady(self, series: Series, shape: tuple[float, ...]) -> bool:
+        """Whether a series was seen in this very shape some rounds in a row."""
+        return self._rounds.get(series, 0) >= _STEADY and self._seen.get(series) == shape
 
 
 def wire_series(series: Series, shape: tuple[float, ...]) -> list[Series]:
