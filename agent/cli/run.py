@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ import click
 from agent.cli import options
 from config import Config, environment
 
+DESCRIPTORS = 16_384
 LEFT_BEHIND = 2.0  # seconds that what does not end with the daemon may hold up the process
 
 
@@ -31,7 +33,18 @@ def run(file: str | None, summary: bool | None) -> None:
         summary = sys.stdout.isatty() and not config.files
     level = "warning" if summary and config.agent.log_level == "info" else config.agent.log_level
     logs.configure(level, config.agent.log_format, color=not environment.no_color())
+    _raise_descriptor_limit()
     sys.exit(_run(config, file, summary))
+
+
+def _raise_descriptor_limit() -> None:
+    """A thousand probes at once are a thousand descriptors. The usual soft limit of 1,024 is for programs that use
+    select(), and we use none.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _run(config: Config, file: str | None, summary: bool) -> int:

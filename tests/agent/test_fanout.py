@@ -9,6 +9,7 @@ import pytest
 
 from agent.fanout import AT_ONCE, FanOut
 from agent.model import Sample, gauge
+from tests.logged import capture_logs
 
 UP = gauge("probe_success", "Whether the probe succeeded.", "instance")
 
@@ -56,11 +57,34 @@ async def test_no_targets_are_an_empty_round() -> None:
     assert await FanOut(Prober(), 1.0).collect() == []
 
 
-async def test_a_defect_is_the_round_s_own_and_leaves_nothing_under_way() -> None:
-    prober = Prober("hangs", "broken")
+async def test_a_defect_costs_its_target_and_no_other() -> None:
+    prober = Prober("good", "broken", "good too")
+    fan = FanOut(prober, 1.0)
+    with capture_logs() as logs:
+        rounds = [list(await fan.collect()) for _ in range(2)]
+    assert [sample.value for sample in rounds[1]] == [1.0, 0.0, 1.0]
+    (line,) = logs
+    assert line["error"] == "KeyError"
+    assert line["at"].startswith("test_fanout.py:")
+
+
+async def test_a_defect_of_all_is_the_round_s_own_and_leaves_nothing_under_way() -> None:
+    prober = Prober("broken")
     with pytest.raises(KeyError):
         await FanOut(prober, 0.1).collect()
     assert prober.under_way == 0
+
+
+async def test_a_target_that_is_named_twice_is_probed_once() -> None:
+    found = list(await FanOut(Prober("a", "b", "a"), 1.0).collect())
+    assert [sample.labels for sample in found] == [("a",), ("b",)]
+
+
+async def test_finding_the_targets_counts_towards_the_deadline() -> None:
+    now = iter([0.0, 0.95, 0.95])
+    prober = Prober("hangs")
+    found = await FanOut(prober, 1.0, monotonic=lambda: next(now)).collect()
+    assert [sample.value for sample in found] == [0.0]
 
 
 async def test_only_so_many_are_under_way_at_a_time() -> None:

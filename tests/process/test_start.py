@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
 import socket
 import subprocess
 import urllib.request
@@ -40,6 +42,19 @@ def test_without_a_configuration_file_it_runs_and_shows_itself(tmp_path: Path) -
         assert "host" in shown.stdout
         assert agent.stop() == 0
         assert "Traceback" not in agent.log_text()
+
+
+def test_it_may_open_as_many_files_as_its_hard_limit_lets_it(agent: Running) -> None:
+    port = free_port()
+    agent.configure(NUMBERS.replace("[agent]\n", f'[agent]\nlisten = "127.0.0.1:{port}"\n'))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
+    try:
+        agent.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    limit = re.compile(rf"^process_max_fds\{{.*\}} {min(hard, 16384)}$", re.MULTILINE)
+    eventually(lambda: limit.search(get(f"http://127.0.0.1:{port}/metrics")[1]), "the higher limit")
 
 
 def test_the_endpoints_answer(agent: Running) -> None:
