@@ -117,8 +117,12 @@ class Exposition:
         heads, tails = plan.heads.copy(), ["\n"] * len(texts)
         extras = _extras_by_place(batches, plan.order)
         odd = [place for place, text in enumerate(texts) if not text[-1].isdigit()]
+        twins = _twins(plan.series, picked, odd)
         for place in chain(odd, extras):
             heads[place], tails[place] = plan.headers.get(place, ""), ""
+            if place in twins:
+                texts[place] = ""
+                continue
             texts[place] = _Writer(plan.series[place], extras.get(place, _NONE), style).write(picked[place])
         end = "# EOF\n" if style == "openmetrics" else ""
         page = "".join(chain.from_iterable(zip(heads, texts, tails, strict=True))) + end
@@ -140,6 +144,15 @@ def _write_values(values: Sequence[Value | Stale]) -> list[str]:
     if not values:
         return []
     return f"{chr(10).join(map(repr, values))}\n".replace(".0\n", "\n")[:-1].split("\n")
+
+
+def _twins(series: Sequence[Series], values: Sequence[Value | Stale], places: Sequence[int]) -> set[int]:
+    """Native histograms that are there as classic ones, too, which say the same and more in these formats."""
+    native = {place for place in places if isinstance(values[place], NativeHistogram)}
+    if not native:
+        return native
+    shown = {(series[at].name, series[at].labels) for at in places if isinstance(values[at], Histogram)}
+    return {place for place in native if (series[place].name, series[place].labels) in shown}
 
 
 def _extras_by_place(batches: Sequence[MetricBatch], order: Sequence[int]) -> dict[int, Extra]:

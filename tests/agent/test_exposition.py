@@ -137,6 +137,22 @@ def test_native_histograms_show_what_text_can_carry() -> None:
     assert found[2:] == ['n_bucket{le="+Inf"} 12', "n_count 12", "n_sum 18.4"]
 
 
+def test_a_histogram_that_is_native_and_classic_is_shown_once_with_its_buckets() -> None:
+    both = [series("n", ("job", "a"), kind="histogram")] * 2 + [series("n", ("job", "b"), kind="histogram")]
+    values = [NativeHistogram(3, 3.0, 18.4), Histogram((1.0,), (1.0, 3.0), 18.4), NativeHistogram(3, 5.0, 1.0)]
+    assert page(batch(values, *both)) == [
+        "# HELP n Help.",
+        "# TYPE n histogram",
+        'n_bucket{job="a",le="1"} 1',
+        'n_bucket{job="a",le="+Inf"} 3',
+        'n_count{job="a"} 3',
+        'n_sum{job="a"} 18.4',
+        'n_bucket{job="b",le="+Inf"} 5',
+        'n_count{job="b"} 5',
+        'n_sum{job="b"} 1',
+    ]
+
+
 def test_summaries() -> None:
     found = page(batch([Summary(3.0, 2.0, ((0.5, 0.1), (0.99, float("nan"))))], series("s", kind="summary")))
     assert found[2:] == ['s{quantile="0.5"} 0.1', 's{quantile="0.99"} NaN', "s_count 3", "s_sum 2"]
