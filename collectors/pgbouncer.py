@@ -15,8 +15,9 @@ from collectors.postgres.session import Session
 from collectors.postgres.tap import Row, Tap
 
 UP: Final = gauge("pgbouncer_up", "The pgbouncer scrape succeeded", "instance")
-ERROR: Final = gauge(
-    "pgbouncer_error", "1 with the class of what keeps us from the console, or from one of its tables.", "instance",
+ERROR: Final = gauge("pgbouncer_error", "1 with the class of what keeps us from the console.", "instance", "error")
+SHOW_ERROR: Final = gauge(
+    "pgbouncer_show_error", "1 with the class of what keeps us from a table of the console.", "instance",
     *("show", "error"),
 )  # fmt: skip
 VERSION: Final = gauge("pgbouncer_version_info", "The pgbouncer version info", "instance", "version")
@@ -116,12 +117,19 @@ CONFIG: Final = {
         "pgbouncer_config_max_user_connections", "Config maximum number of server connections per user", "instance"
     ),
 }
+METRICS: Final = (
+    *(UP, ERROR, SHOW_ERROR, VERSION, CLIENTS),
+    *dict.fromkeys(column.family for table in (DATABASES, POOLS, TOTALS) for column in table.values()),
+    *(*LISTS.values(), *CONFIG.values()),
+)
 
 
 class PgbouncerOptions(Login, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[collectors.pgbouncer]`: one console; its user needs to be in pgbouncer's `stats_users`."""
 
     KEY: ClassVar[str] = "url"
+    PORT: ClassVar[int] = 6432
+    DATABASE: ClassVar[str] = "pgbouncer"
 
     url: str = "postgres://nightjar@127.0.0.1:6432/pgbouncer"
 
@@ -134,7 +142,7 @@ class Pgbouncer:
     remote: ClassVar[bool] = True
 
     def __init__(self, options: PgbouncerOptions) -> None:
-        self._session = Session(options, "postgres", Tap)
+        self._session = Session(options, Tap)
         self._found: list[Sample] = []
 
     async def targets(self) -> Sequence[str]:
@@ -171,13 +179,7 @@ class Pgbouncer:
                 trouble = trouble_of(error)
                 if connection.is_closed():
                     raise Failed("reset" if trouble != "protocol" else trouble) from None
-                found.append(ERROR(1.0, target, show.lower(), trouble))
-
-    def families(self) -> tuple[Family, ...]:
-        """Every family."""
-        columns = (*DATABASES.values(), *POOLS.values(), *TOTALS.values())
-        families = dict.fromkeys([column.family for column in columns])
-        return (UP, ERROR, VERSION, CLIENTS, *families, *LISTS.values(), *CONFIG.values())
+                found.append(SHOW_ERROR(1.0, target, show.lower(), trouble))
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -185,7 +187,7 @@ class Pgbouncer:
 
 
 def _down(target: str, trouble: Trouble) -> list[Sample]:
-    return [UP(0.0, target), ERROR(1.0, target, "", trouble)]
+    return [UP(0.0, target), ERROR(1.0, target, trouble)]
 
 
 def read_table(columns: Mapping[str, Column], target: str, rows: Iterable[Row]) -> Iterator[Sample]:

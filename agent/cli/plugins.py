@@ -104,10 +104,14 @@ def _describe(side: str, kind: str, plugin: Any, as_json: bool) -> None:
 
 
 def _families(plugin: Any) -> Iterable[Any]:
-    """The families a collector makes with its defaults; none where it does not say, or has no defaults."""
+    """The families a collector makes: the METRICS of its module, or what it says itself when made with its defaults;
+    none where it does not say, or has no defaults.
+    """
+    if found := getattr(sys.modules[plugin.__module__], "METRICS", ()):
+        return tuple(found)
     try:
         return plugin(plugin.Options()).families() if hasattr(plugin, "families") else ()
-    except TypeError:  # a required option
+    except (TypeError, ValueError):  # a required option
         return ()
 
 

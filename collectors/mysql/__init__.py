@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Final
 
-from agent.model import Family, Sample, gauge
+from agent.model import Sample, gauge
+from collectors.extras import need
 from collectors.mysql.errors import FAILURES, Failed, Refused, Trouble, trouble_of
 from collectors.mysql.options import Options, parse_url
 from collectors.mysql.options import Options as _Options
@@ -32,6 +33,7 @@ PART_ERROR: Final = gauge(
     "mysql_exporter_collector_error", "1 with the class of a part's failure.", "instance", "collector", "error"
 )
 OWN: Final = (UP, ERROR, DURATION, SUCCESS, PART_ERROR)
+METRICS: Final = (*OWN, *(family for part in PARTS for family in part.families))  # beside names of the server's
 _ENDING: Final = frozenset({"reset", "starting"})  # after an error of these the server hangs up
 
 
@@ -43,10 +45,9 @@ class Mysql:
     remote: ClassVar[bool] = True
 
     def __init__(self, options: _Options) -> None:
-        try:
-            from collectors.mysql.session import Session
-        except ImportError as error:
-            raise ValueError("needs the extra `mysql`: pip install 'nightjar-agent[mysql]'") from error
+        need("mysql")
+        from collectors.mysql.session import Session
+
         self._session = Session(options)
         self._parts = [part() for part in PARTS if part.name not in options.disable]
         self._round = Round("")
@@ -99,10 +100,6 @@ class Mysql:
             found.samples += samples
             found.answered = True
             found.ended(None)
-
-    def families(self) -> tuple[Family, ...]:
-        """Every family whose name does not come from the server."""
-        return (*OWN, *(family for part in PARTS for family in part.families))
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -8,7 +8,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Meta, Struct
 
+from collectors.urls import login_hint
 from config import Duration, Secret
+from config.faults import did_you_mean
 
 PORT: Final = 3306
 SSL_MODES: Final = ("disable", "prefer", "require", "verify-ca", "verify-full")
@@ -56,7 +58,8 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         names = {part.name for part in PARTS}
         faults = [*_login_faults(self)]
-        faults += [f"disable: no part is called {name!r}" for name in self.disable if name not in names]
+        unknown = [name for name in self.disable if name not in names]
+        faults += [f"disable: no part is called {name!r}{did_you_mean(name, names)}" for name in unknown]
         if faults:
             raise ValueError(*faults)
 
@@ -78,6 +81,13 @@ def parse_url(url: str) -> Target:
     """`mysql://user:password@host:port?sslmode=…`, or `mysql://user@/?socket=/path`; raises ValueError, whose text
     holds no part of it.
     """
+    try:
+        return _parse(url)
+    except ValueError as fault:
+        raise ValueError(f"{fault}{login_hint(url)}") from None
+
+
+def _parse(url: str) -> Target:
     try:
         parts = urlsplit(url)
         port = parts.port or PORT

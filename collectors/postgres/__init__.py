@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from agent.model import Family, Sample, counter, gauge, unknown
+from agent.model import Sample, counter, gauge, unknown
 from collectors.postgres.custom import MOST_ROWS, Custom
 from collectors.postgres.errors import Failed, Trouble, failures, trouble_of
 from collectors.postgres.options import Options, parse_dsn
@@ -42,6 +42,8 @@ PART_ERROR: Final = gauge(
     "pg_scrape_collector_error", "1 with the class of a part's failure.", "instance", "collector", "error"
 )
 OWN: Final = (UP, ERROR, STATIC, LAST_ERROR, LAST_DURATION, SCRAPES, DURATION, SUCCESS, PART_ERROR)
+# Beside those whose names come from the server or the configuration.
+METRICS: Final = (*OWN, *(family for part in PARTS for one in part.statements for family in one.families))
 
 _ABOUT: Final = "SELECT version(), current_setting('server_version'), current_setting('server_version_num')::int"
 _SINCE_14: Final = "SET client_connection_check_interval = 1000"  # a backend ends when we are gone
@@ -55,7 +57,7 @@ class Postgres:
     remote: ClassVar[bool] = True
 
     def __init__(self, options: _Options) -> None:
-        self._session = Session(options, "postgres")
+        self._session = Session(options)
         self._setup = _limits(options)
         wanted = [part for part in PARTS if part.default or part.name in options.enable]
         self._parts = [part for part in wanted if part.name not in options.disable]
@@ -146,10 +148,6 @@ class Postgres:
             self._settings_now = [*self._settings.read(instance, await connection.fetch(SQL))]
             self._settings_key = key
         return self._settings_now
-
-    def families(self) -> tuple[Family, ...]:
-        """Every family whose name does not come from the server or the configuration."""
-        return (*OWN, *(family for part in PARTS for one in part.statements for family in one.families))
 
     async def close(self) -> None:
         """Let go of the connection."""

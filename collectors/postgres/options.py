@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Meta, Struct
 
+from collectors.urls import login_hint
 from config import Duration, Secret
+from config.faults import did_you_mean
 
-PORT: Final = 5432
 SSL_MODES: Final = ("disable", "prefer", "require", "verify-ca", "verify-full")
 _SCHEMES: Final = ("postgres", "postgresql")
 _NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -56,6 +57,8 @@ class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to get into a server that speaks PostgreSQL's protocol; where it is stands in the option named `KEY`."""
 
     KEY: ClassVar[str] = "dsn"
+    PORT: ClassVar[int] = 5432
+    DATABASE: ClassVar[str] = "database"  # what the example in a fault calls it
 
     password: Secret | None = None
     ca_file: str | None = None
@@ -71,7 +74,7 @@ class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def target(self) -> Target:
         """Where the server is."""
-        return parse_dsn(getattr(self, self.KEY))
+        return parse_dsn(getattr(self, self.KEY), self.PORT, self.DATABASE)
 
     @property
     def sslmode(self) -> str:
@@ -97,7 +100,8 @@ class Options(Login, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         names = {part.name for part in PARTS}
         faults = [*_login_faults(self), *_query_faults(self.queries)]
-        faults += [f"{key}: no part is called {name!r}" for key, name in self._parts_named() if name not in names]
+        unknown = [(key, name) for key, name in self._parts_named() if name not in names]
+        faults += [f"{key}: no part is called {name!r}{did_you_mean(name, names)}" for key, name in unknown]
         if faults:
             raise ValueError(*faults)
 
@@ -106,16 +110,24 @@ class Options(Login, frozen=True, kw_only=True, forbid_unknown_fields=True):
         yield from (("disable", name) for name in self.disable)
 
 
-def parse_dsn(dsn: str) -> Target:
+def parse_dsn(dsn: str, usual_port: int = Login.PORT, database: str = Login.DATABASE) -> Target:
     """`postgres://user:password@host:port/database?sslmode=…`; raises ValueError, whose text holds no part of it."""
     try:
+        return _parse(dsn, usual_port, database)
+    except ValueError as fault:
+        raise ValueError(f"{fault}{login_hint(dsn)}") from None
+
+
+def _parse(dsn: str, usual_port: int, database: str) -> Target:
+    try:
         parts = urlsplit(dsn)
-        port = parts.port or PORT
+        port = parts.port or usual_port
         more = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
     except ValueError:
         raise ValueError("is no URL") from None
-    if parts.scheme not in _SCHEMES or parts.fragment or "," in parts.netloc:
-        raise ValueError('expected one server as "postgres://user@host:5432/database"')
+    misread = "@" in parts.path and "@" not in parts.netloc and "host" not in more  # a login, taken for the database
+    if parts.scheme not in _SCHEMES or "://" not in dsn or parts.fragment or "," in parts.netloc or misread:
+        raise ValueError(f'expected one server as "postgres://user@host:{usual_port}/{database}"')
     if more.keys() - {"sslmode", "host"}:
         raise ValueError("after `?` only sslmode and host are known; everything else has an option")
     folder = more.get("host", "")

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from collectors.extras import need
 from collectors.postgres.errors import Failed, failures, login_trouble_of
 from collectors.postgres.options import Login
-from collectors.postgres.wire import MOST, Dialer, Meter, needs
+from collectors.postgres.wire import MOST, Dialer, Meter
 from config import reveal
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ _FOR_EVER: Final = 3600.0  # seconds; the deadline of the round comes first
 
 
 class Session:
-    """Connects when asked and not connected; after `drop` the next one starts anew.
-
-    `extra` is what brings the library.
+    """Connects when asked and not connected; after `drop` the next one starts anew. Raises ValueError without asyncpg,
+    which is imported when it connects: 55 ms and 6 MB that only a running collector costs.
     """
 
-    def __init__(self, login: Login, extra: str, tap: Callable[[asyncio.Protocol], Meter] = Meter) -> None:
+    def __init__(self, login: Login, tap: Callable[[asyncio.Protocol], Meter] = Meter) -> None:
+        need("postgres")
         self.dialer = Dialer(login, tap)
-        self._login, self._extra = login, extra
+        self._login = login
         self._connection: asyncpg.Connection[Any] | None = None
         self.connections = 0  # made so far
 
@@ -36,10 +37,7 @@ class Session:
         return self.dialer.target.instance
 
     async def connect(self, setup: str) -> asyncpg.Connection[Any]:
-        """The connection, open; a new one has run `setup`. Raises `Failed`, and ImportError without the library."""
-        with needs(self._extra):
-            import asyncpg  # noqa: F401  # 55 ms and 6 MB that only a configured server costs
-
+        """The connection, open; a new one has run `setup`. Raises `Failed`."""
         if self._connection is None or self._connection.is_closed():
             self.drop()
             try:

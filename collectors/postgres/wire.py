@@ -186,12 +186,3 @@ def _look_up(host: str) -> list[Address] | OSError:
     except (OSError, UnicodeError):
         return OSError()
     return [(family, str(address[0])) for family, _, _, _, address in found]
-
-
-@contextlib.contextmanager
-def needs(extra: str) -> Any:
-    """Say which extra brings a library that is missing."""
-    try:
-        yield
-    except ImportError as missing:
-        raise ImportError(f"{missing.name} is not installed: pip install 'nightjar-agent[{extra}]'") from missing

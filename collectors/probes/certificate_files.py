@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
+import re
 import ssl
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Literal
 
 from agent.logs import get_logger
+from collectors.extras import need
 from collectors.probes.certificates import Certificate, NoCertificate, WrongPassphrase, parse_certificate
 from collectors.probes.link import Reason
 from config import Secret
@@ -18,20 +19,12 @@ if TYPE_CHECKING:
     from collectors.probes.pkcs12 import Stores
 
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+KEY: Final = re.compile(rb"^-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----", re.MULTILINE)
 LARGEST: Final = 4 << 20  # bytes of a file
 MOST_FILES: Final = 1_000
 MOST_CERTIFICATES: Final = 1_000  # of a file that are told; system bundles have 150
 
 log = get_logger("probes")
-
-
-@contextlib.contextmanager
-def needs_extra() -> Iterator[None]:
-    """Say which extra brings a library that is missing; raises ValueError."""
-    try:
-        yield
-    except ImportError as error:
-        raise ValueError("needs the extra `tls`: pip install 'nightjar-agent[tls]'") from error
 
 
 class Files:
@@ -43,19 +36,22 @@ class Files:
         self._told = False
 
     def prepare(self, targets: Sequence[str]) -> None:
-        """Load what these need; raises ImportError."""
+        """Load what these need; raises ValueError."""
         if any(map(is_pkcs12, targets)):
+            need("tls")
             self._opener()
 
     def named(self, pattern: str) -> list[str]:
         """The files that a pattern names; itself where there is none, so that its lack is seen."""
         return sorted(glob.glob(pattern))[:MOST_FILES] or [pattern]
 
-    def read(self, path: str) -> tuple[Certificate, ...] | Reason:
-        """The certificates of a file, or why there are none."""
+    def read(self, path: str) -> tuple[Certificate, ...] | Reason | Literal["key"]:
+        """The certificates of a file, or why there are none: "key" where a private key is all there is."""
         try:
             data = read_regular(path, LARGEST)
             found = self._opened(data) if is_pkcs12(path) else parse_pem(data.decode("ascii", "replace"))
+            if not found and KEY.search(data):
+                return "key"
         except ImportError:
             self._tell(path)
             return "config"
@@ -83,7 +79,7 @@ class Files:
     def _tell(self, path: str) -> None:
         if not self._told:
             self._told = True
-            log.warning("PKCS#12 files need the extra `tls`: pip install 'nightjar-agent[tls]'", file=path)
+            log.warning("PKCS#12 files need the extra `tls`: pip install 'nightjar-agent[tls]'", file=path)  # as `need`
 
 
 def is_path(target: str) -> bool:

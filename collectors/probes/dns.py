@@ -17,11 +17,12 @@ from msgspec import Meta, Struct
 
 from agent.model import Sample, gauge
 from agent.patterns import compile_pattern
+from collectors.extras import lack
 from collectors.probes.dns_exchange import ask_datagram, ask_stream
 from collectors.probes.link import Address, Failed, Family, Link, Resolver, open_link, version_of
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import LOOKUP, PROTOCOL, Settled, certificate_samples
-from collectors.probes.targets import Targets, idle_faults
+from collectors.probes.targets import Targets, idle_faults, is_host
 from collectors.probes.trust import Trust
 from config import ClientOptions
 
@@ -45,7 +46,6 @@ SUCCEEDED = gauge(
 METRICS = (*COMMON, PHASE, *COUNTS.values(), SERIAL, SUCCEEDED)
 PORTS: Final = {"udp": 53, "tcp": 53, "tls": 853}
 ADDRESSES = 4  # of a name that are tried
-_MISSING: Final = "query_name: needs the extra `dns`: pip install 'nightjar-agent[dns]'"
 
 
 class Records(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -276,7 +276,7 @@ def parse_target(target: str, port: int) -> tuple[str, int]:
     if not colon or (":" in host and not host.endswith("]")):
         host, text = target, str(port)
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not bare or set(bare) & set("[]/ ") or not text.isascii() or not text.isdigit() or not 0 < int(text) < 65_536:
+    if not is_host(bare) or not text.isascii() or not text.isdigit() or not 0 < int(text) < 65_536:
         raise ValueError('expected "host" or "host:port"')
     return bare, int(text)
 
@@ -312,11 +312,11 @@ def _question_faults(options: Dns.Options) -> Iterator[str]:
     if not options.query_name:
         yield 'query_name: is empty; the root is "."'
         return
-    try:
-        from collectors.probes import dns_message  # an extra
-    except ImportError:
-        yield _MISSING
+    if fault := lack("dns"):
+        yield f"query_name: {fault}"
         return
+    from collectors.probes import dns_message
+
     checks: tuple[Callable[[], object], ...] = (
         partial(dns_message.parse_question, options.query_name, "A", "IN"),
         partial(dns_message.parse_kind, options.query_type),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_address
 from typing import Final
 
 from agent.logs import get_logger
@@ -20,13 +21,13 @@ log = get_logger("probes")
 class Targets:
     """Fixed ones, and those of a file with one a line; blank lines and what follows a `#` do not count.
 
-    `fault` says what is wrong with a target, or nothing. A file is looked at every round, and read when it changed; a
-    line that is no target is left out and told, a file that cannot be read leaves what was there.
+    `fault` says what is wrong with a target, or nothing. A file is looked at every round, and read when it changed;
+    lines that are no targets are left out and told, a file that cannot be read leaves what was there.
     """
 
     def __init__(self, fixed: Sequence[str], file: str | None, fault: Callable[[str], str]) -> None:
         self._fixed, self._file, self._fault = tuple(dict.fromkeys(fixed)), file, fault
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None  # of what was read
         self._found: tuple[str, ...] = ()
         self._told = ""
 
@@ -35,31 +36,54 @@ class Targets:
         if self._file is None:
             return self._fixed
         try:
-            stat = os.stat(self._file)
-            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if stamp != self._stamp:
-                self._found = self._read(self._file)
-                self._stamp, self._told = stamp, ""
+            self._look(self._file)
+            self._told = ""
         except (OSError, Unreadable) as error:
             self._tell(f"{getattr(error, 'strerror', None) or error}")
         return tuple(dict.fromkeys((*self._fixed, *self._found)))
 
+    def _look(self, file: str) -> None:
+        stat = os.stat(file)
+        stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if stamp == self._stamp:
+            return
+        found = self._read(file)
+        if not found and (self._found or self._stamp is None):
+            log.warning(f"the file of targets holds no targets{'; those it had end' if self._found else ''}", file=file)
+        self._stamp, self._found = stamp, found
+
     def _read(self, file: str) -> tuple[str, ...]:
-        found = []
+        found: list[str] = []
+        left_out = 0
+        first: dict[str, str] = {}
         for number, line in enumerate(read_regular(file, LARGEST).decode("utf-8", "replace").splitlines(), start=1):
             text = line.partition(" #")[0].strip()
             if not text or text.startswith("#"):
                 continue
             if fault := self._fault(text):
-                log.warning("a line is no target and is left out", file=f"{file}:{number}", fault=fault)
+                first = first or {"first": f"{file}:{number}", "fault": fault}
+                left_out += 1
             else:
                 found.append(text)
+        if left_out:
+            log.warning("lines that are no targets are left out", lines=left_out, **first)
         return tuple(found)
 
     def _tell(self, fault: str) -> None:
         if fault != self._told:
             self._told = fault
-            log.warning("the file of targets cannot be read; those known stay", file=self._file, error=fault)
+            known = "; those known stay" if self._found else ""
+            log.warning(f"the file of targets cannot be read{known}", file=self._file, error=fault)
+
+
+def is_host(text: str) -> bool:
+    """Whether it may be a host's name or its address; what holds colons has to be one of IPv6."""
+    if not text or set(text) & set("[]/ "):
+        return False
+    try:
+        return ":" not in text or bool(ip_address(text.partition("%")[0]))
+    except ValueError:
+        return False
 
 
 def idle_faults(options: ClientOptions) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """TLS: certificates over the wire, directly or after StartTLS, and in files; expiry is told whether they verify or not.
 
 A target is `host:port`, `postgres://host`, `smtp://host:587` … (see `collectors.probes.upgrade`), or the path of PEM or
-PKCS#12 files, where `*` and `?` stand for many. Files are a success as long as all of their certificates are valid by
-date.
+PKCS#12 files, where `*` and `?` stand for many; of these a file with a key and no certificate is passed over. Files are
+a success as long as all of their certificates are valid by date.
 
 What is stapled to a handshake (OCSP) is told under the names of ssl_exporter, the only ones that others use; what it
 does not have, that a response is in order, is ours. None of it decides the verdict, as with most clients.
@@ -19,12 +19,13 @@ from msgspec import Meta
 
 from agent.asker import Asker
 from agent.model import Sample, gauge
-from collectors.probes.certificate_files import Files, is_path, needs_extra
+from collectors.extras import need
+from collectors.probes.certificate_files import Files, is_path
 from collectors.probes.certificates import Certificate
 from collectors.probes.link import Failed, Family, Link, Peer, Resolver, open_link
 from collectors.probes.outcome import EARLIEST, Settled, link_samples
 from collectors.probes.outcome import FAMILIES as COMMON
-from collectors.probes.targets import Targets, idle_faults
+from collectors.probes.targets import Targets, idle_faults, is_host
 from collectors.probes.trust import Trust
 from collectors.probes.upgrade import PROTOCOLS, upgrade
 from config import ClientOptions, Secret
@@ -106,18 +107,20 @@ class Tls:
         self._files = Files(options.passphrase)
         self._listing = Asker(self._files.named)  # in threads: a dead network mount must not stop the agent
         self._reading = Asker(self._files.read)
-        with needs_extra():
-            if options.ocsp:
-                from collectors.probes import ocsp
+        self._by_pattern: set[str] = set()  # files that no target names outright
+        self._files.prepare(options.targets)
+        if options.ocsp:
+            need("tls")
+            from collectors.probes import ocsp
 
-                self._asking = ocsp.Asking(options)
-            self._files.prepare(options.targets)
+            self._asking = ocsp.Asking(options)
 
     async def targets(self) -> Sequence[str]:
         """The places of this round; of a pattern the files that are there now."""
         wanted = self._targets.now()
         files = await self._listing.ask([one for one in wanted if is_path(one)], PATIENCE)
         found = [file for one in wanted for file in files.get(one, [one])]
+        self._by_pattern = set(found) - set(wanted)
         self._settled.keep(set(found))
         return found
 
@@ -188,7 +191,10 @@ class Tls:
     async def _file(self, target: str) -> list[Sample]:
         started = time.perf_counter()
         found = (await self._reading.ask([target], PATIENCE)).get(target, "timeout")
+        if found == "key" and target in self._by_pattern:
+            return []
         if isinstance(found, str):
+            found = "config" if found == "key" else found
             return list(self._settled.samples(target, time.perf_counter() - started, found))
         expiry = min(one.not_after for one in found)
         reason = self._files.judge(found, time.time())
@@ -206,9 +212,10 @@ def parse_target(target: str) -> tuple[str, str, int]:
         host, port = place, ""
     if not port and protocol:
         port = str(PROTOCOLS[protocol][0])
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not is_host(bare) or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
         raise ValueError('expected "host:port"')
-    return protocol, host.strip("[]"), int(port)
+    return protocol, bare, int(port)
 
 
 def target_fault(target: str) -> str:

@@ -12,10 +12,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from agent.model import Sample, gauge
+from collectors.extras import need
+from collectors.redis.info import METRICS as OF_INFO
 from collectors.redis.info import Info
+from collectors.redis.keys import METRICS as OF_KEYS
 from collectors.redis.options import Options, parse_key, parse_url
 from collectors.redis.options import Options as _Options
-from collectors.redis.rounds import Round, ask_info
+from collectors.redis.queries import METRICS as OF_QUERIES
+from collectors.redis.rounds import ANSWERED, Round, ask_info
+from collectors.redis.sentinel import METRICS as OF_SENTINEL
 
 if TYPE_CHECKING:
     from collectors.redis.link import Link
@@ -28,6 +33,7 @@ LAST_ERROR: Final = gauge(
     "1 if the server is down, and why: resolve, refused, connect, timeout, tls, auth, protocol, loading, busy, reset.",
     *("instance", "err"),
 )
+METRICS: Final = (UP, LAST_ERROR, ANSWERED, *OF_INFO, *OF_QUERIES, *OF_KEYS, *OF_SENTINEL)
 
 
 class Redis:
@@ -38,10 +44,9 @@ class Redis:
     remote: ClassVar[bool] = True
 
     def __init__(self, options: _Options) -> None:
-        try:
-            from collectors.redis import link
-        except ImportError as error:
-            raise ValueError("needs the extra `redis`: pip install 'nightjar-agent[redis]'") from error
+        need("redis")
+        from collectors.redis import link
+
         self._redis = link
         self._options = options
         self._target = parse_url(options.url)

@@ -75,6 +75,13 @@ _WATCHED: Final = ("instance", "master_name", "master_address")
 MASTER_STATUS: Final = gauge("redis_sentinel_master_status", "1 if the master is fine.", *_WATCHED, "master_status")
 MASTER_SLAVES: Final = gauge("redis_sentinel_master_slaves", "Replicas of a master.", *_WATCHED)
 MASTER_SENTINELS: Final = gauge("redis_sentinel_master_sentinels", "Sentinels that watch a master.", *_WATCHED)
+METRICS: Final = (
+    *(START, INSTANCE, REPLICA, *FIELDS.values(), *FRAGMENTATION),
+    *(DB_KEYS, DB_EXPIRING, DB_CACHED, DB_TTL),
+    *(CALLS, SPENT, REJECTED, FAILED, PERCENTILES, ERRORS, IO_THREAD),
+    *(LINK_UP, *_FROM_MASTER.values(), REPLICA_OFFSET, SLAVE_OFFSET, SLAVE_LAG),
+    *(*_SENTINEL.values(), MASTER_STATUS, MASTER_SLAVES, MASTER_SENTINELS),
+)
 
 _OF_MASTER: Final = re.compile(
     r"(?P<replica>slave_repl_offset)|master(_\d+)?_(?P<what>host|port|link_status|last_io_seconds_ago|sync_in_progress)"

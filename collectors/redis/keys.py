@@ -24,6 +24,7 @@ COMPLETE: Final = gauge(
     f"or {MATCHES} matches.",
     *("instance", "db", "key"),
 )
+METRICS: Final = (SIZE, MEMORY, MATCHING, COMPLETE)
 _LENGTH: Final = {
     b"string": "STRLEN",
     b"list": "LLEN",

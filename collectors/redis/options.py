@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
+from collectors.urls import login_hint
 from config import Secret
 
 PORT: Final = 6379
@@ -71,11 +72,18 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def parse_url(url: str) -> Target:
     """The target of a URL; raises ValueError, whose text holds no part of it."""
     try:
+        return _parse(url)
+    except ValueError as fault:
+        raise ValueError(f"{fault}{login_hint(url)}") from None
+
+
+def _parse(url: str) -> Target:
+    try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise ValueError("is no URL") from None
-    if parts.scheme not in _SCHEMES or parts.query or parts.fragment:
+    if parts.scheme not in _SCHEMES or "://" not in url or parts.query or parts.fragment:
         raise ValueError('expected "redis://host:port", "rediss://host:port" (TLS) or "unix:///path/to/socket"')
     username, password = (unquote(part) if part else None for part in (parts.username, parts.password))
     if parts.scheme == "unix":

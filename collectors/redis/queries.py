@@ -66,6 +66,10 @@ CLUSTER: Final = {
     "cluster_stats_messages_sent": gauge("redis_cluster_messages_sent_total", "Messages sent.", "instance"),
     "cluster_stats_messages_received": gauge("redis_cluster_messages_received_total", "Messages received.", "instance"),
 }
+METRICS: Final = (
+    *(*_CONFIG.values(), LIMIT, OVERCOME, SLOWLOG, SLOWLOG_ID, SLOWEST),
+    *(SPIKE, SPIKE_SECONDS, LATENCIES, *CLUSTER.values()),
+)
 
 
 class Query(Struct, frozen=True):

@@ -36,6 +36,7 @@ SETTINGS: Final = {
 }
 OK_SENTINELS: Final = gauge("redis_sentinel_master_ok_sentinels", "Sentinels that are fine, this one included.", *_OF)
 OK_SLAVES: Final = gauge("redis_sentinel_master_ok_slaves", "Replicas that are fine.", *_OF)
+METRICS: Final = (CKQUORUM, *SETTINGS.values(), OK_SENTINELS, OK_SLAVES)
 
 
 def master_names(reply: Any) -> list[str]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from yarl import URL
 
-from agent.model import Family, Sample
+from agent.model import Family, Sample, gauge
 from collectors.scrape.client import Client, Failed, Fetched, Reason
 from collectors.scrape.families import Registry
 from collectors.scrape.grammar import OPENMETRICS, TEXT, Grammar, Malformed
@@ -50,6 +50,10 @@ SIZE: Final = (
     "exceeded report -1, other scrape failures report 0.",
 )
 FAILURE: Final = "scrape_failure_info", "Why the last scrape failed, by a fixed set of reasons."
+METRICS: Final = (  # beside what the targets show
+    *(gauge(*about, "job", "instance") for about in (UP, DURATION, SCRAPED, KEPT, ADDED, SIZE)),
+    gauge(*FAILURE, "job", "instance", "reason"),
+)
 
 
 class Target:

@@ -164,7 +164,7 @@ class PgbouncerServer:
 def pgbouncer(postgres: PostgresServer) -> Iterator[PgbouncerServer]:
     """A pgbouncer whose `stats_users` has our role."""
     binary, port = need_peer("pgbouncer"), free_port()
-    (postgres.folder / "users.txt").write_text(f'"nightjar" "{PASSWORD}"\n')
+    (postgres.folder / "users.txt").write_text(f'"nightjar" "{PASSWORD}"\n"stranger" "{PASSWORD}"\n')
     config = postgres.folder / "pgbouncer.ini"
     config.write_text(
         f"[databases]\npostgres = host=127.0.0.1 port={postgres.port}\n"

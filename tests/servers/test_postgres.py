@@ -356,8 +356,24 @@ async def test_a_pooler_keeps_one_connection_and_names_a_wrong_password(pgbounce
     assert value(samples, "pgbouncer_client_connections", "pgbouncer", "nightjar", "nightjar", "active") == 1
     await collector.close()
     wrong = Pgbouncer(Pgbouncer.Options(url=pgbouncer.url, password=Secret("wrong")))
-    assert value(await look(wrong), "pgbouncer_error", "", "auth") == 1
+    assert value(await look(wrong), "pgbouncer_error", "auth") == 1
     await wrong.close()
+
+
+async def test_what_is_no_console_of_ours_has_a_reason(postgres: PostgresServer, pgbouncer: PgbouncerServer) -> None:
+    """A user who is not in `stats_users`, a dead port, a server, and a database in place of the console."""
+    places = {
+        pgbouncer.url.replace("nightjar@", "stranger@"): "auth",
+        f"postgres://nightjar@127.0.0.1:{free_port()}/pgbouncer": "refused",
+        f"postgres://nightjar@127.0.0.1:{postgres.port}/pgbouncer": "auth",
+        f"postgres://nightjar@127.0.0.1:{postgres.port}/postgres": "query",
+    }
+    for url, trouble in places.items():
+        collector = Pgbouncer(Pgbouncer.Options(url=url, password=Secret(PASSWORD)))
+        samples = await look(collector)
+        assert value(samples, "pgbouncer_up") == 0, url
+        assert value(samples, "pgbouncer_error", trouble) == 1, samples
+        await collector.close()
 
 
 def test_the_agent_serves_both(postgres: PostgresServer, pgbouncer: PgbouncerServer, tmp_path: Path) -> None:

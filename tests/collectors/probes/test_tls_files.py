@@ -117,6 +117,19 @@ async def test_what_cannot_be_read_has_a_reason_and_costs_no_other(
     assert "horse" not in everything
 
 
+@pytest.mark.parametrize("armour", ["PRIVATE KEY", "RSA PRIVATE KEY", "ENCRYPTED PRIVATE KEY"])
+async def test_a_key_is_passed_over_unless_it_is_named(certificates: Certificates, tmp_path: Path, armour: str) -> None:
+    """`/etc/nginx/*.pem` finds both halves of a pair."""
+    key = f"-----BEGIN {armour}-----\nAAAA\n-----END {armour}-----\n"
+    (tmp_path / "key.pem").write_text(key)
+    (tmp_path / "both.pem").write_text(f"some words\n{key}{certificates.authority.read_text()}")
+    (tmp_path / "neither.pem").write_text(f"no {key}")
+    found = await told(f"{tmp_path}/*.pem")
+    assert {name: reason(one) for name, one in found.items()} == {"both.pem": "", "neither.pem": "config"}
+    found = await told(f"{tmp_path}/*.pem", f"{tmp_path}/key.pem")
+    assert reason(found["key.pem"]) == "config", "named outright, it is an error"
+
+
 async def test_a_file_that_changes_is_read_anew(certificates: Certificates, tmp_path: Path) -> None:
     file = store(certificates, tmp_path / "a.p12")
     prober = Tls(Tls.Options(targets=(str(file),), passphrase=Secret(WORD)))

@@ -1,0 +1,94 @@
+"""Targets from a file, and what may be a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from collectors.probes import dns, tcp, tls
+from collectors.probes.targets import Targets
+from tests.logged import capture_logs
+
+
+def watching(file: Path) -> Targets:
+    return Targets((), str(file), tcp.target_fault)
+
+
+def test_lines_that_are_no_targets_are_told_once_a_reading(tmp_path: Path) -> None:
+    file = tmp_path / "targets"
+    file.write_text("a:1\nb\n\n# c\nd e\n127.0.0.1:17012:3\n")
+    targets = watching(file)
+    with capture_logs() as logs:
+        assert [*targets.now(), *targets.now()] == ["a:1", "a:1"]
+    (entry,) = logs
+    assert entry["event"] == "lines that are no targets are left out"
+    assert (entry["lines"], entry["first"]) == (3, f"{file}:2")
+    assert entry["fault"] == tcp.target_fault("b")
+
+
+def test_a_file_that_became_empty_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "targets"
+    file.write_text("a:1\n")
+    targets = watching(file)
+    assert list(targets.now()) == ["a:1"]
+    with capture_logs() as logs:
+        for text in ("", "", "# none\n"):
+            file.write_text(text)
+            assert list(targets.now()) == []
+    assert [one["event"] for one in logs] == ["the file of targets holds no targets; those it had end"]
+
+
+def test_a_file_that_is_empty_from_the_start_is_told_so(tmp_path: Path) -> None:
+    file = tmp_path / "targets"
+    file.write_text("\n")
+    targets = watching(file)
+    with capture_logs() as logs:
+        assert [*targets.now(), *targets.now()] == []
+    assert [one["event"] for one in logs] == ["the file of targets holds no targets"]
+
+
+def test_a_missing_file_keeps_what_is_known_and_says_so_only_then(tmp_path: Path) -> None:
+    file = tmp_path / "targets"
+    targets = watching(file)
+    with capture_logs() as logs:
+        assert [*targets.now(), *targets.now()] == []
+        file.write_text("a:1\n")
+        assert list(targets.now()) == ["a:1"]
+        file.rename(tmp_path / "away")
+        assert [*targets.now(), *targets.now()] == ["a:1", "a:1"]
+        (tmp_path / "away").rename(file)
+        assert list(targets.now()) == ["a:1"]
+        file.unlink()
+        assert list(targets.now()) == ["a:1"]
+    assert [one["event"] for one in logs] == [
+        "the file of targets cannot be read",
+        "the file of targets cannot be read; those known stay",
+        "the file of targets cannot be read; those known stay",
+    ]
+
+
+NONE = ["127.0.0.1:17012:3", "[127.0.0.1:1]:3", "a:b:1", "[a]b:1", "a b:1", ":1", "[]:1", "http://a:1"]
+
+
+@pytest.mark.parametrize("text", NONE)
+def test_colons_are_those_of_an_ipv6_address_or_of_a_port(text: str) -> None:
+    assert dns.target_fault(text)
+    assert tcp.target_fault(text)
+    assert tls.target_fault(text)
+
+
+@pytest.mark.parametrize("text", ["smtp://127.0.0.1:17012:3", "smtp://[127.0.0.1:1]", "smtp://a:b:c"])
+def test_so_it_is_after_a_protocol(text: str) -> None:
+    assert tls.target_fault(text)
+
+
+def test_addresses_are_read_whole() -> None:
+    assert dns.parse_target("::1", 53) == ("::1", 53)
+    assert dns.parse_target("fe80::1%eth0", 53) == ("fe80::1%eth0", 53)
+    assert dns.parse_target("[::1]:54", 53) == ("::1", 54)
+    assert dns.parse_target("ns.example.com:54", 53) == ("ns.example.com", 54)
+    assert tls.parse_target("[::1]:443") == ("", "::1", 443)
+    assert tls.parse_target("smtp://::1") == ("smtp", "::1", 25)
+    assert tls.parse_target("smtp://[::1]") == ("smtp", "::1", 25)
+    assert tls.parse_target("smtp://mx.example.com:587") == ("smtp", "mx.example.com", 587)
