@@ -39,7 +39,7 @@ class FanOut:
         turns = asyncio.Semaphore(AT_ONCE)
         started = self._monotonic()
         targets = dict.fromkeys(await self.prober.targets())
-        tasks = {target: asyncio.create_task(self._probe(turns, target), name=f"probe {target}") for target in targets}
+        tasks = {target: asyncio.create_task(self._probe(turns, target), name="probe") for target in targets}
         try:
             if tasks:
                 left = self.timeout - (self._monotonic() - started)

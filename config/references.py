@@ -37,7 +37,7 @@ class Template:
         self.text = text
         self._environ = environ
         self._base = base
-        self._parts = _parse_parts(text)
+        self._parts = parse_parts(text)
         self.references = tuple(f"${{{kind}:{name}}}" for kind, name in self._parts if kind)
 
     def __repr__(self) -> str:
@@ -45,7 +45,11 @@ class Template:
 
     def resolve(self) -> str:
         """The text with all references replaced; raises Unresolved."""
-        return "".join(self._look_up(kind, name) if kind else name for kind, name in self._parts)
+        return "".join(text for text, _ in self.pieces())
+
+    def pieces(self) -> list[tuple[str, bool]]:
+        """The text in pieces, each with whether a reference gave it; raises Unresolved."""
+        return [(self._look_up(kind, name) if kind else name, bool(kind)) for kind, name in self._parts]
 
     def _look_up(self, kind: str, name: str) -> str:
         if kind == "env":
@@ -76,8 +80,8 @@ def has_references(text: str) -> bool:
     return "${" in text
 
 
-def _parse_parts(text: str) -> list[tuple[str, str]]:
-    """Pairs of a reference's kind and name, or of "" and plain text."""
+def parse_parts(text: str) -> list[tuple[str, str]]:
+    """Pairs of a reference's kind and name, or of "" and plain text; raises Unresolved."""
     parts = []
     end = 0
     for found in _REFERENCE.finditer(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from config.documents import Node
@@ -13,6 +13,7 @@ from config.faults import did_you_mean
 from config.references import Template, Unresolved, has_references
 from config.secret import MASK, Referenced, Secret
 from config.types import choices, description, is_anything, is_enum, is_written, toml_text
+from config.urls import secrets_of
 
 INVALID: Final = object()
 
@@ -65,6 +66,16 @@ class Sources:
         if value:
             self._seen.update({value, repr(value)[1:-1], value.lower(), *_PIECE.findall(value)})
 
+    def note(self, value: Any, pieces: Iterable[tuple[str, bool]]) -> None:
+        """Remember what of an option's value is secret: all where a part came by reference, and secrets of URLs."""
+        for text, referenced in pieces:
+            if referenced:
+                self.remember(text)
+                self.remember(value)
+        if isinstance(value, str):
+            for secret in secrets_of(value):
+                self.remember(secret)
+
     def scrubbed(self, message: str) -> str:
         """A plugin's message, in one line, without the values that came from references and secrets."""
         for value in sorted(self._seen, key=len, reverse=True):
@@ -92,11 +103,11 @@ def convert_scalar(node: Node, kind: Any, sources: Sources) -> tuple[Any, list[s
     """The value, or INVALID and what is wrong with it."""
     try:
         template = sources.template(node)
-        text = None if template is None else template.resolve()
+        pieces = [] if template is None else template.pieces()
     except Unresolved as reason:
         return INVALID, [str(reason)]
-    if text is not None and template is not None and template.references:
-        sources.remember(text)
+    text = None if template is None else "".join(piece for piece, _ in pieces)
+    sources.note(node.value if text is None else text, pieces)
     if kind is Secret:
         return _secret(node, template, text, sources)
     value = node.value if text is None else text
@@ -104,8 +115,18 @@ def convert_scalar(node: Node, kind: Any, sources: Sources) -> tuple[Any, list[s
     if converted is INVALID:
         return INVALID, [_refusal(node, kind, sources)]
     if isinstance(converted, str) and not is_enum(kind) and template is not None and template.references:
-        return Referenced(converted, template.text), []
+        return Referenced(converted, template.text, _spans(pieces) if converted == text else None), []
     return converted, []
+
+
+def _spans(pieces: Iterable[tuple[str, bool]]) -> tuple[tuple[int, int], ...]:
+    """Where in their whole the pieces lie that references gave."""
+    spans, at = [], 0
+    for text, referenced in pieces:
+        if referenced:
+            spans.append((at, at + len(text)))
+        at += len(text)
+    return tuple(spans)
 
 
 def _secret(node: Node, template: Template | None, text: str | None, sources: Sources) -> tuple[Any, list[str]]:

@@ -92,22 +92,34 @@ class Referenced(str):
     """Text that came, whole or in part, from a reference, in an option that is no Secret.
 
     It is the text in every use; only its repr shows the reference as it was written, so that the repr of a struct
-    does not spill what a file or the environment held.
+    does not spill what a file or the environment held. `spans` says which parts of the text references gave, as pairs
+    of start and end; where that is not known it is all of it.
     """
 
-    __slots__ = ("template",)
+    __slots__ = ("spans", "template")
     template: str
+    spans: tuple[tuple[int, int], ...]
 
-    def __new__(cls, value: str, template: str) -> Self:  # noqa: D102  the class says it
+    def __new__(cls, value: str, template: str, spans: tuple[tuple[int, int], ...] | None = None) -> Self:  # noqa: D102  the class says it
         text = super().__new__(cls, value)
         text.template = template
+        text.spans = ((0, len(value)),) if spans is None else spans
         return text
+
+    def masked(self, start: int = 0) -> str:
+        """The text from a position on, with `***` for each part that a reference gave."""
+        shown, at = [], start
+        for begin, end in self.spans:
+            if end > start or begin >= start:
+                shown += [self[at:begin], MASK]
+                at = max(at, end)
+        return "".join([*shown, self[at:]])
 
     def __repr__(self) -> str:
         return repr(self.template)
 
-    def __reduce__(self) -> tuple[type[Referenced], tuple[str, str]]:
-        return (Referenced, (str(self), self.template))
+    def __reduce__(self) -> tuple[type[Referenced], tuple[object, ...]]:
+        return (Referenced, (str(self), self.template, self.spans))
 
 
 def reveal(value: str | Secret) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import NODEFAULT, Struct
@@ -14,10 +13,8 @@ from config.faults import Place, dotted, key_path
 from config.options import Config, Section
 from config.secret import MASK, Referenced, Secret
 from config.types import default_of, fields, toml_text
+from config.urls import masked, masked_template
 from config.values import Duration, Share, Size
-
-# User information and query of a URL: `user:password@`, `?apikey=…`.
-_URL_SECRETS: Final = re.compile(r"(?<=://)[^/?#\s@]*(?=@)|(?<=\?)[^#\s]+(?=(?:#|$))")
 
 
 class Setting(Struct, frozen=True):
@@ -73,21 +70,16 @@ def to_toml(config: Config) -> str:
 def plain(value: Any) -> Any:
     """A value as JSON and TOML hold it, with nothing secret in it."""
     if isinstance(value, Secret):
-        return MASK
+        return MASK if value else ""
     if isinstance(value, Referenced):
-        return value.template
+        return masked_template(value.template)
     if isinstance(value, (Duration, Size, Share)):
         return str(value)
     if isinstance(value, enum.Enum):
         return plain(value.value)
     if isinstance(value, str):
-        return _URL_SECRETS.sub(_masked, value).replace("${", "$${")
+        return masked(value)
     return _plain_container(value)
-
-
-def _masked(found: re.Match[str]) -> str:
-    """`***` for the secrets of a URL; other text with a question mark stays as it is."""
-    return MASK if "://" in found.string[: found.start()] else found.group()
 
 
 def _plain_container(value: Any) -> Any:

@@ -129,3 +129,25 @@ def test_referenced_text_is_the_text_and_its_repr_the_reference() -> None:
     assert repr(text) == "'${env:HOST}'"
     assert pickle.loads(pickle.dumps(text)).template == "${env:HOST}"  # noqa: S301  our own bytes
     assert json.dumps(text) == '"db.internal"'
+
+
+@pytest.mark.parametrize(
+    ("spans", "start", "shown"),
+    [
+        (None, 0, "***"),
+        (None, 3, "***"),
+        ((), 2, "cdef"),
+        (((2, 4),), 0, "ab***ef"),
+        (((2, 4),), 3, "***ef"),
+        (((2, 4),), 4, "ef"),
+        (((0, 2), (2, 2), (4, 6)), 0, "******cd***"),
+        (((2, 2),), 2, "***cdef"),
+        (((2, 2),), 3, "def"),
+    ],
+)
+def test_what_references_gave_is_masked_by_its_place(
+    spans: tuple[tuple[int, int], ...] | None, start: int, shown: str
+) -> None:
+    text = Referenced("abcdef", "${env:X}", spans)
+    assert text.masked(start) == shown
+    assert pickle.loads(pickle.dumps(text)).masked(start) == shown  # noqa: S301  our own bytes
