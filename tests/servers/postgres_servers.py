@@ -145,7 +145,7 @@ def standby(postgres: PostgresServer) -> Iterator[PostgresServer]:
     try:
         server.configure("")
         server.start()
-        streams = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+        streams = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn IS NOT NULL"
         within(20, lambda: postgres.psql(streams) == "1", "the standby streams")
         yield server
     finally:
