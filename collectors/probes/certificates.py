@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -55,6 +56,9 @@ SIGNATURES: Final = {
 ALTERNATIVE_NAMES = "2.5.29.17"
 FEATURES = "1.3.6.1.5.5.7.1.24"  # RFC 7633
 STATUS_REQUEST = b"\x05"
+LONGEST_OID = 64  # bytes; they have ten
+MOST_NAMES = 200  # alternative names of a certificate that are kept
+CACHED = 4 << 10  # bytes of a certificate that is
 MAIL, DNS, URI, ADDRESS = 0x81, 0x82, 0x86, 0x87
 
 
@@ -85,6 +89,7 @@ class Certificate(Struct, frozen=True):
     key_bits: int
     signature: str
     must_staple: bool
+    names_left: bool = False  # whether it has more alternative names than are kept; `all_names` reads them
 
     @property
     def self_signed(self) -> bool:
@@ -100,13 +105,33 @@ class Value(NamedTuple):
     end: int
 
 
-@lru_cache(maxsize=512)
 def parse_certificate(der: bytes) -> Certificate:
     """The certificate of DER bytes; raises `NoCertificate`."""
+    return _remembered(der) if len(der) <= CACHED else _read(der)
+
+
+def all_names(certificate: Certificate) -> Iterator[tuple[int, str]]:
+    """Every alternative name, with its tag."""
+    der = certificate.der
+    extensions = _extensions(der, next(part for part in _parts(der) if part.tag == EXTENSIONS))
+    return _alternative_names(der, next(octets for kind, octets in extensions if kind == ALTERNATIVE_NAMES))
+
+
+@lru_cache(maxsize=512)
+def _remembered(der: bytes) -> Certificate:
+    return _read(der)
+
+
+def _read(der: bytes) -> Certificate:
     try:
         return _parse(der)
     except (IndexError, OverflowError, StopIteration, ValueError) as error:
         raise NoCertificate(str(error)) from None
+
+
+def _parts(der: bytes) -> Iterator[Value]:
+    """Those of the signed half of a certificate."""
+    return children_of(der, _expect(next(children_of(der, read_value(der, 0, len(der)))), SEQUENCE))
 
 
 def _parse(der: bytes) -> Certificate:
@@ -121,7 +146,8 @@ def _parse(der: bytes) -> Certificate:
     kind, bits = _key(der, key)
     signed = _oid(der, next(children_of(der, algorithm)))
     said = dict(_extensions(der, extensions)) if extensions else {}
-    names = tuple(_alternative_names(der, said[ALTERNATIVE_NAMES])) if ALTERNATIVE_NAMES in said else ()
+    all_of_them = _alternative_names(der, said[ALTERNATIVE_NAMES]) if ALTERNATIVE_NAMES in said else iter(())
+    names = tuple(islice(all_of_them, MOST_NAMES))
     return Certificate(
         der,
         hashlib.sha256(der).hexdigest(),
@@ -137,6 +163,7 @@ def _parse(der: bytes) -> Certificate:
         bits,
         SIGNATURES.get(signed, signed),
         FEATURES in said and _must_staple(der, said[FEATURES]),
+        next(all_of_them, None) is not None,
     )
 
 
@@ -173,6 +200,8 @@ def _expect(value: Value, tag: int) -> Value:
 
 def _oid(der: bytes, value: Value) -> str:
     arcs, arc = [], 0
+    if value.end - value.start > LONGEST_OID:  # numbers without an end take time without an end
+        return f"{der[value.start : value.start + LONGEST_OID].hex()}…"
     for byte in der[_expect(value, OID).start : value.end]:
         arc = arc << 7 | byte & 0x7F
         if not byte & 0x80:

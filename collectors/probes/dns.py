@@ -22,7 +22,7 @@ from collectors.probes.dns_exchange import ask_datagram, ask_stream
 from collectors.probes.link import Address, Failed, Family, Link, Resolver, open_link, version_of
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import LOOKUP, PROTOCOL, Settled, certificate_samples
-from collectors.probes.targets import Targets, idle_faults, is_host
+from collectors.probes.targets import Targets, idle_faults, is_host, shown
 from collectors.probes.trust import Trust
 from config import ClientOptions
 
@@ -209,7 +209,8 @@ class Dns:
         found = False
         for record in answer.sections[section]:
             try:
-                text = answer.text(record)
+                far = record.end - record.start > self._messages.LOOKED_INTO
+                text = await asyncio.to_thread(answer.text, record) if far else answer.text(record)
             except self._messages.NoAnswer as error:
                 raise Failed("protocol", str(error)) from None
             if not expected.bears(text):
@@ -293,7 +294,7 @@ def target_fault(target: str) -> str:
 def _option_faults(options: Dns.Options) -> Iterator[str]:
     for target in options.targets:
         if fault := target_fault(target):
-            yield f"targets: {target!r} {fault}"
+            yield f"targets: {shown(target)!r} {fault}"
     if not options.targets and options.targets_file is None:
         yield "targets: one of `targets` and `targets_file` is needed"
     if not options.expect_rcode:

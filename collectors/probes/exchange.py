@@ -6,6 +6,7 @@ Not chosen: aiohttp's client, which tells neither the phases nor a certificate t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 import time
@@ -19,9 +20,16 @@ from msgspec import Struct, field
 
 from collectors.probes.link import Failed, Link, words
 
-HEADERS_LIMIT = 256 << 10  # bytes of the status line and all headers
+HEADERS_LIMIT = 256 << 10  # bytes of the status line and all headers, and of what stands between pieces of a body
+MOST_HEADERS = 500
+SWITCHED = 101  # the one answer below 200 that is the last
 PIECE = 64 << 10
+INLINE: Final = 64 << 10  # bytes that are decompressed without a thread
+MOST_MEMBERS: Final = 1_000  # of a gzip body
 _WINDOWS: Final = {"gzip": 31, "x-gzip": 31, "deflate": zlib.MAX_WBITS}  # as zlib counts them
+_GZIP: Final = 31
+SLICE: Final = 16 << 10
+_LONGEST_NUMBER: Final = 19  # digits of a length
 
 
 class Answer(Struct):
@@ -48,6 +56,14 @@ class Answer(Struct):
         return next(iter(self.all(name)), "")
 
 
+def readable(value: str) -> str:
+    """A header's value as text, which is UTF-8 where it can be."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return value
+
+
 class _Reading:
     """What the parser calls back."""
 
@@ -55,37 +71,45 @@ class _Reading:
         self.answer = answer
         self.limit, self.bodyless = limit, bodyless
         self.done = False
-        self._body: list[bytes] = []
+        self._body = bytearray()
+        self._idle = 0  # bytes since a piece of the body
         self._headers = 0
         self.parser = httptools.HttpResponseParser(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers += len(name) + len(value)
-        if self._headers > HEADERS_LIMIT:
-            raise Failed("protocol", "the headers are larger than 256 KiB")
+        self._headers += 1
+        if self._headers > MOST_HEADERS:
+            raise Failed("protocol", f"there are more than {MOST_HEADERS} headers")
         self.answer.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         status = self.parser.get_status_code()
-        if 100 <= status < 200:  # an interim answer
+        if 100 <= status < 200 and status != SWITCHED:  # an interim answer
             self.answer.headers.clear()
             return
         self.answer.status, self.answer.version = status, self.parser.get_http_version()
-        length = self.answer.first("content-length")
-        self.answer.length = int(length) if length.isascii() and length.isdigit() else -1
-        self.done = self.bodyless or status in (204, 304)
+        self.answer.length = _length(self.answer.first("content-length"))
+        self.done = self.bodyless or status in (SWITCHED, 204, 304)
 
     def on_body(self, piece: bytes) -> None:
         self.answer.size += len(piece)
+        self._idle = 0
         if self.answer.size > self.limit:
             raise Failed("too_large", f"the body is larger than {self.limit} bytes")
-        self._body.append(piece)
+        self._body += piece
 
     def on_message_complete(self) -> None:
         self.done = self.done or self.answer.status > 0
 
+    def feed(self, piece: bytes) -> None:
+        """Let the parser call back, and bound what it adds up or passes over until it does."""
+        self._idle += len(piece)
+        self.parser.feed_data(piece)
+        if self._idle > HEADERS_LIMIT and not self.done:
+            raise Failed("protocol", "the headers are larger than 256 KiB")
+
     def finish(self) -> None:
-        self.answer.body = b"".join(self._body)
+        self.answer.body = bytes(self._body)
 
 
 async def exchange(link: Link, request: bytes, limit: int, answer: Answer, *, bodyless: bool = False) -> None:
@@ -114,29 +138,34 @@ async def exchange(link: Link, request: bytes, limit: int, answer: Answer, *, bo
     answer.transfer = time.perf_counter() - first
 
 
+def _length(text: str) -> int:
+    digits = text.lstrip("0") or text[:1]
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _LONGEST_NUMBER else -1
+
+
 def _feed(reading: _Reading, piece: bytes) -> None:
     try:
-        reading.parser.feed_data(piece)
+        reading.feed(piece)
     except httptools.HttpParserUpgrade:
         reading.done = True
     except httptools.HttpParserCallbackError as error:
-        if isinstance(error.__context__, Failed):
-            raise error.__context__ from None
-        raise
+        raise error.__context__ if isinstance(error.__context__, Failed) else Failed("protocol", "no HTTP") from None
     except httptools.HttpParserError as error:
         if not reading.done:
             raise Failed("protocol", str(error).lower() or "no HTTP") from None
 
 
-def decompressed(answer: Answer, limit: int) -> bytes:
-    """The body without its compression, at most `limit` bytes of it; raises `Failed`."""
+async def decompressed(answer: Answer, limit: int) -> bytes:
+    """The body without its compression, at most `limit` bytes of it, in a thread if there is much; raises `Failed`."""
     kind = answer.first("content-encoding").strip().lower()
     if kind in ("", "identity") or not answer.body:
         return answer.body
     if kind not in _WINDOWS and kind != "br":
         raise Failed("body", f"the body is compressed in a way that is not known: {kind[:20]!r}")
     try:
-        plain = _brotli(answer.body, limit) if kind == "br" else _inflated(answer.body, limit, _WINDOWS[kind])
+        plain = _plain(answer.body, kind, min(limit, INLINE))
+        if len(plain) > INLINE:
+            plain = await asyncio.to_thread(_plain, answer.body, kind, limit)
     except (zlib.error, EOFError):
         raise Failed("body", f"the body is no {kind}") from None
     if len(plain) > limit:
@@ -144,14 +173,32 @@ def decompressed(answer: Answer, limit: int) -> bytes:
     return plain
 
 
+def _plain(body: bytes, kind: str, limit: int) -> bytes:
+    """What was compressed; of more than the limit one byte too many."""
+    return _brotli(body, limit) if kind == "br" else _inflated(body, limit, _WINDOWS[kind])
+
+
 def _inflated(body: bytes, limit: int, window: int) -> bytes:
     if window == zlib.MAX_WBITS and (body[0] & 0x0F != 8 or int.from_bytes(body[:2], "big") % 31):
         window = -zlib.MAX_WBITS  # some send "deflate" without the header that RFC 9110 wants
+    plain, at = bytearray(), 0
+    for _ in range(MOST_MEMBERS):  # of gzip there may be several, one behind the other
+        at = _member(body, at, limit, window, plain)
+        if len(plain) > limit or window != _GZIP or body[at : at + 2] != b"\x1f\x8b":
+            return bytes(plain)
+    raise EOFError
+
+
+def _member(body: bytes, at: int, limit: int, window: int, plain: bytearray) -> int:
+    """Decompress what begins at a place, up to the limit; says where it ends."""
     reading = zlib.decompressobj(window)
-    plain = reading.decompress(body, limit + 1)
-    if not reading.eof and len(plain) <= limit:
-        raise EOFError
-    return plain
+    while not reading.eof and len(plain) <= limit:
+        piece = reading.unconsumed_tail or body[at : at + SLICE]
+        if not piece:
+            raise EOFError
+        at += 0 if reading.unconsumed_tail else len(piece)
+        plain += reading.decompress(piece, limit + 1 - len(plain))
+    return at - len(reading.unused_data)
 
 
 def _brotli(body: bytes, limit: int) -> bytes:

@@ -5,18 +5,32 @@ Told apart from trust, so that it can be said of a certificate that nobody trust
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+from collections.abc import Iterator
+from itertools import chain
 
-from collectors.probes.certificates import Certificate
+from collectors.probes.certificates import ADDRESS, DNS, Certificate, all_names
 
 
 def is_for(certificate: Certificate, name: str) -> bool:
     """Whether the certificate is for a host's name, or for an address."""
     try:
-        return str(ipaddress.ip_address(name.partition("%")[0])) in certificate.addresses
+        address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
         wanted = _ascii(name)
-        return any(_fits(pattern.lower().removesuffix("."), wanted) for pattern in certificate.dns_names)
+        sign = (wanted.partition(".")[2] or wanted).encode()
+        patterns = chain(certificate.dns_names, _left(certificate, DNS, seen=sign in certificate.der.lower()))
+        return any(_fits(pattern.lower().removesuffix("."), wanted) for pattern in patterns)
+    found = chain(certificate.addresses, _left(certificate, ADDRESS, seen=address.packed in certificate.der))
+    return str(address) in found
+
+
+def _left(certificate: Certificate, kind: int, *, seen: bool) -> Iterator[str]:
+    """The names of a kind where more are there than are kept; it takes long, so only if a part of it was seen."""
+    if certificate.names_left and seen:
+        with contextlib.suppress(IndexError, ValueError):  # of the damaged, those in front
+            yield from (text for tag, text in all_names(certificate) if tag == kind)
 
 
 def _ascii(name: str) -> str:

@@ -15,17 +15,18 @@ from msgspec.structs import replace
 from yarl import URL
 
 from agent.model import Sample, gauge
-from collectors.probes.exchange import Answer, decompressed, exchange
-from collectors.probes.http_options import HttpOptions, shown, url_fault
+from collectors.probes.exchange import Answer, decompressed, exchange, readable
+from collectors.probes.http_options import HttpOptions, numbered, shown, url_fault
 from collectors.probes.http_request import Cookies, Requests
 from collectors.probes.http_route import Route
 from collectors.probes.http_verdict import JSON, Unlike, Verdict
 from collectors.probes.http_verdict import REGEX as BY_REGEX
 from collectors.probes.link import Address, Failed, Link, Reason, Resolver, version_of
 from collectors.probes.outcome import FAMILIES as COMMON
-from collectors.probes.outcome import LOOKUP, PROTOCOL, REGEX, Settled, link_samples
+from collectors.probes.outcome import LOOKUP, PROTOCOL, REGEX, Settled, late_reason, link_samples
 from collectors.probes.targets import Targets
 from collectors.probes.trust import Trust
+from config import reveal
 
 PHASES: Final = ("resolve", "connect", "tls", "processing", "transfer")
 PHASE = gauge(
@@ -80,7 +81,7 @@ class Http:
     module = True
 
     def __init__(self, options: HttpOptions) -> None:
-        self._options, self._request_body = options, options.body.encode()
+        self._options, self._request_body = options, reveal(options.body).encode()
         self._targets = Targets(options.targets, options.urls_file, url_fault)
         self._settled = Settled(options.fail_after, options.recover_after)
         self._resolver = Resolver()
@@ -90,14 +91,16 @@ class Http:
         if options.server_name is not None:  # the name of the configuration's own host
             self._elsewhere = Trust(replace(options, server_name=None))
         self._verdict = Verdict(options)
-        self._known: dict[str, tuple[URL, str]] = {}  # of each target what it is and how it is shown
+        self._urls: dict[str, tuple[URL, str]] = {}  # of each target what it is and how it may be shown
+        self._names: dict[str, str] = {}  # of each target its label
         self._running: dict[str, Seen] = {}
 
     async def targets(self) -> Sequence[str]:
         """The URLs of this round."""
         found = self._targets.now()
-        self._known = {one: self._known.get(one) or (URL(one), shown(one)) for one in found}
-        self._settled.keep({name for _, name in self._known.values()})
+        self._urls = {one: self._urls.get(one) or (URL(one), shown(one)) for one in found}
+        self._names = numbered({one: name for one, (_, name) in self._urls.items()})
+        self._settled.keep(set(self._names.values()))
         self._running.clear()
         return found
 
@@ -106,7 +109,7 @@ class Http:
         started, reason = time.perf_counter(), None
         seen = self._running[target] = Seen()
         try:
-            answer = await self._follow(self._known[target][0], seen)
+            answer = await self._follow(self._urls[target][0], seen)
             await self._judge(answer, seen)
         except Failed as failed:
             reason, seen.address = failed.reason, failed.address
@@ -118,7 +121,8 @@ class Http:
 
     def late(self, target: str, seconds: float) -> Iterable[Sample]:
         """A probe without an end: what it had seen until it was cut off."""
-        return self._samples(target, seconds, "timeout", self._running.pop(target, Seen()))
+        seen = self._running.pop(target, Seen())
+        return self._samples(target, seconds, late_reason(seen.link), seen)
 
     async def close(self) -> None:
         """Let the resolver's threads go."""
@@ -146,6 +150,8 @@ class Http:
             url = _joined(url, location)
             if answer.status in (301, 302, 303) and method != "HEAD":
                 method, body = "GET", b""
+            if body and url.origin() != first.origin():
+                raise Failed("redirect", "the request's body, which may log in, goes to no other host")
 
     async def _linked(self, url: URL, seen: Seen, *, own: bool) -> Link:
         """A connection that a request can be written to."""
@@ -177,7 +183,7 @@ class Http:
         return answer
 
     async def _judge(self, answer: Answer, seen: Seen) -> None:
-        body = decompressed(answer, self._options.body_limit)
+        body = await decompressed(answer, self._options.body_limit)
         seen.body_size = len(body)
         try:
             await self._verdict.judge(answer, body, secured=seen.secured)
@@ -188,7 +194,7 @@ class Http:
     # -- what is told ---------------------------------------------------------------------------------------------
 
     def _samples(self, target: str, seconds: float, reason: Reason | None, seen: Seen) -> list[Sample]:
-        name = self._known[target][1]
+        name = self._names[target]
         samples = [*self._settled.samples(name, seconds, reason), *_seen_samples(name, seen)]
         if self._verdict.json is not None:
             samples.append(CEL(float(seen.unlike == JSON), name))
@@ -217,7 +223,7 @@ def _seen_samples(target: str, seen: Seen) -> Iterator[Sample]:
 
 def _joined(url: URL, location: str) -> URL:
     try:
-        found = url.join(URL(location)).with_fragment(None)
+        found = url.join(URL(readable(location))).with_fragment(None)
     except ValueError:
         raise Failed("redirect", "the redirect leads to no URL") from None
     if url_fault(str(found)):

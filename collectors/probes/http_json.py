@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import orjson
 
-INLINE = 16 << 10  # bytes of a body up to which judging it takes the event loop no more than a few ms
+INLINE = 4 << 10  # bytes of a body up to which judging it takes the event loop no more than a few ms
 
 
 class Expression(Protocol):

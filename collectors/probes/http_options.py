@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
 
@@ -12,9 +13,12 @@ from yarl import URL
 from agent.patterns import compile_pattern
 from collectors.probes.http_json import parse_expression
 from collectors.probes.link import Family
-from config import ClientOptions, Referenced, Size
+from config import ClientOptions, Referenced, Secret, Size
+from config.secret import MASK
+from config.urls import without_secrets
 
 _STATUS: Final = re.compile(r"[1-5](?:[0-9]{2}|xx)")
+_AUTHORITY: Final = re.compile(r"\s*[A-Za-z]+://[^/?#]*")
 _LONGEST_SOCKET: Final = 107  # bytes of a path: sockaddr_un
 Patterns = str | tuple[str, ...]
 
@@ -27,7 +31,7 @@ class HttpOptions(ClientOptions, frozen=True, kw_only=True, forbid_unknown_field
     urls_file: str | None = None
     socket: str | None = None
     method: Annotated[str, Meta(pattern="^[A-Z]{3,16}$", description="a method such as GET")] = "GET"
-    body: str = ""
+    body: str | Secret = ""  # that of a form may log in
     family: Family = "any"
     follow_redirects: bool = True
     expect_status: tuple[int | str, ...] = ("2xx",)
@@ -63,15 +67,40 @@ def url_fault(text: str) -> str:
         url = URL(text)
     except ValueError:
         return "is no URL"
-    return "" if url.scheme in ("http", "https") and url.host else 'expected a URL such as "https://example.com/health"'
+    return (
+        ""
+        if url.scheme in ("http", "https") and url.raw_host
+        else 'expected a URL such as "https://example.com/health"'
+    )
 
 
 def shown(target: str) -> str:
-    """The URL as it may be shown: without credentials; of one that came by reference, where any part may be a secret,
-    the host alone.
+    """The URL as it may be shown: without login and fragment, and with `***` for secrets of the query and for every
+    part that came by reference but the host, which says where a probe went, and is asked for in the open.
     """
-    url = URL(target)
-    return str(url.origin() if isinstance(target, Referenced) else url.with_user(None))
+    url = URL(target).with_user(None).with_fragment(None)
+    return without_secrets(str(_without_references(url, target) if isinstance(target, Referenced) else url))
+
+
+def numbered(names: Mapping[str, str]) -> dict[str, str]:
+    """The names, by target; those that are alike get `#2`, `#3` … in their order."""
+    labels, times = {}, Counter[str]()
+    for target, name in names.items():
+        times[name] += 1
+        labels[target] = name if times[name] == 1 else f"{name}#{times[name]}"
+    return labels
+
+
+def _without_references(url: URL, target: Referenced) -> URL:
+    """Origin, and the rest as it was written: what references gave is hidden by its place, whatever it says. Where
+    nothing else would be left, or the places are in doubt, it is the origin alone.
+    """
+    found = _AUTHORITY.match(target)
+    rest = target.masked(found.end()).partition("#")[0] if found else ""
+    if rest in ("", MASK):
+        return url.origin()
+    built = URL(str(url.origin()) + (rest if rest[0] in "/?" else f"/{rest}"))
+    return built if str(built.origin()) == str(url.origin()) else url.origin()
 
 
 def _target_faults(options: HttpOptions) -> Iterator[str]:

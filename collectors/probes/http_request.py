@@ -60,7 +60,7 @@ class Requests:
             for name, value in self._options.headers.items():
                 if name.lower() == "host":
                     return _host(reveal(value))
-        return url.host or ""
+        return url.raw_host or ""  # not decoded, and so not encoded again, which may give another name
 
     def _with_ours(self, headers: dict[str, str], url: URL) -> dict[str, str]:
         options = self._options

@@ -42,7 +42,7 @@ class Route:
             return await self._through(self._proxy, url)
         if self._socket is not None and own:
             return await open_socket(self._socket)
-        return await open_link(self._resolver, url.host or "", url.port or 0, self._family)
+        return await open_link(self._resolver, url.raw_host or "", url.port or 0, self._family)
 
     def target(self, url: URL) -> str:
         """What the request line says: a proxy wants the whole URL."""
@@ -76,7 +76,7 @@ class Proxy:
 
     def __init__(self, url: str, ca_file: str | None) -> None:
         parsed = URL(url)
-        self.host, self.port = parsed.host or "", parsed.port or _PORTS[parsed.scheme]
+        self.host, self.port = parsed.raw_host or "", parsed.port or _PORTS[parsed.scheme]
         self.credentials = _credentials(parsed)
         self._ca_file, self._secured = ca_file, parsed.scheme == "https"
         self._context: ssl.SSLContext | None = None

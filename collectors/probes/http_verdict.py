@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from agent.patterns import compile_pattern
-from collectors.probes.exchange import Answer
+from collectors.probes.exchange import Answer, readable
 from collectors.probes.http_json import Expressions
 from collectors.probes.http_options import HttpOptions, Patterns, patterns
 from collectors.probes.link import Failed, Reason
@@ -50,10 +50,10 @@ class Verdict:
 
     def _judge_headers(self, answer: Answer) -> None:
         for name, pattern in self._headers.items():
-            if not any(map(pattern.search, answer.all(name))):
+            if not any(map(pattern.search, map(readable, answer.all(name)))):
                 raise Unlike("header", f"the header {name} does not match")
         for name, pattern in self._not_headers.items():
-            if any(map(pattern.search, answer.all(name))):
+            if any(map(pattern.search, map(readable, answer.all(name)))):
                 raise Unlike("header", f"the header {name} matches")
 
     def _judge_text(self, body: bytes) -> None:

@@ -111,9 +111,11 @@ class Link:
         self.reader, self.writer, self.address = reader, writer, address
         self.resolve = self.connect = self.tls = 0.0
         self.peer: Peer | None = None
+        self.verdict: Reason | None = None  # on its TLS, should it be known before there is more to see
 
     async def secure(self, context: ssl.SSLContext, name: str) -> None:
         """The TLS handshake; raises `Failed`, for a certificate that does not verify with reason `certificate`."""
+        self._begin_anew()
         started = time.perf_counter()
         try:
             await self.writer.start_tls(context, server_hostname=name or None)
@@ -122,6 +124,14 @@ class Link:
         finally:
             self.tls += time.perf_counter() - started
         self.peer = peer_of(self.writer.get_extra_info("ssl_object"), name)
+
+    def _begin_anew(self) -> None:
+        """What came in plain text would be read behind the handshake as if it had come over TLS (CVE-2011-0411)."""
+        if self.writer.transport.is_closing():
+            raise Failed("reset")
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a whole transport; the handshake resumes it
+        if self.reader._buffer:  # type: ignore[attr-defined]  # there is no other way to ask
+            raise Failed("protocol", "the server spoke before TLS began")
 
     def close(self) -> None:
         """Drop it: a probe says no goodbye that could hang."""

@@ -9,19 +9,20 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final, Literal
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from msgspec import Struct
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from collectors.probes.link import Failed, Link
 from collectors.probes.look import shake
+from collectors.probes.trust import EVERY_CIPHER
 from config import ClientOptions
 
 Fault = Literal["", "garbage", "refused", "issuer", "certificate", "signature", "not yet valid", "expired"]
@@ -36,7 +37,8 @@ FAULTS: Final[dict[Fault, str]] = {
 }
 GOOD, REVOKED, UNKNOWN = 0.0, 1.0, 2.0
 SKEW = 300.0  # seconds that clocks may differ
-MOST_SIGNERS = 8
+MOST_SIGNERS = 8  # certificates that are tried as a signer's, and as an issuer's: each costs a signature's check
+MOST_STATES = 100  # in a response
 PIECE = 64 << 10
 _HOSTILE: Final = (
     *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),
@@ -87,13 +89,15 @@ class Asking:
             await shake(link, lambda: _step(connection), lambda: _pending(connection), connection.bio_write)
         except (OSError, SSL.Error):
             raise Failed("tls") from None
-        chain = connection.get_peer_cert_chain(as_cryptography=True) or ()
-        return Shown(said[0] if said else b"", tuple(one.public_bytes(Encoding.DER) for one in chain))
+        chain = connection.get_peer_cert_chain() or ()
+        return Shown(
+            said[0] if said else b"", tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain)
+        )
 
     def _ready(self) -> SSL.Context:
         if self._context is None:
             context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-            context.set_cipher_list(b"ALL:@SECLEVEL=0")
+            context.set_cipher_list(EVERY_CIPHER.encode())
             context.set_ocsp_client_callback(_keep)
             try:
                 if self._options.cert_file is not None:
@@ -155,8 +159,8 @@ def _parsed(
     if response.response_status != ocsp.OCSPResponseStatus.SUCCESSFUL:
         return Staple("refused")
     leaf = chain[0]
-    issuer = _issuer(leaf, [*chain[1:], *map(x509.load_der_x509_certificate, others), leaf])
-    about = next((one for one in response.responses if _is_about(one, leaf, issuer)), None)
+    issuer = _issuer(leaf, [*map(x509.load_der_x509_certificate, others), *chain[1:], leaf])
+    about = next((one for one in islice(response.responses, MOST_STATES) if _is_about(one, leaf, issuer)), None)
     if about is None:
         return Staple("certificate", produced_at=_unix(response.produced_at_utc))
     return Staple(
@@ -182,7 +186,15 @@ def _fault(
 
 
 def _issuer(leaf: x509.Certificate, candidates: Iterable[x509.Certificate]) -> x509.Certificate | None:
-    return next((one for one in candidates if _issued(leaf, one)), None)
+    named = dict.fromkeys(one for one in candidates if _is_named(leaf, one))
+    return next((one for one in islice(named, MOST_SIGNERS) if _issued(leaf, one)), None)
+
+
+def _is_named(leaf: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        return leaf.issuer == issuer.subject
+    except _HOSTILE:
+        return False
 
 
 def _issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:

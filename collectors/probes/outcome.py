@@ -48,6 +48,7 @@ MATCHES: Final = gauge(
     "Whether the certificate is for the name that was asked for, whatever else is wrong with it.",
     "instance",
 )
+SHOWN_NAMES: Final = 20  # subject alternative names in a label; some certificates have hundreds
 FAMILIES: Final = (
     *(SUCCESS, DURATION, FAILURE, FAILURES, STATE, EARLIEST, LAST_CHAIN, LAST_CHAIN_INFO, TLS_VERSION, TLS_CIPHER),
     *(VERIFIED, MATCHES, LOOKUP, PROTOCOL),
@@ -93,6 +94,11 @@ class Settled:
         return self._up[target]
 
 
+def late_reason(link: Link | None) -> Reason:
+    """Why a probe without an end failed: for what was known of its connection by then."""
+    return (None if link is None else link.verdict) or "timeout"
+
+
 def link_samples(target: str, link: Link) -> Iterator[Sample]:
     """What a connection showed on the way."""
     yield LOOKUP(link.resolve, target)
@@ -114,5 +120,5 @@ def certificate_samples(target: str, peer: Peer) -> Iterator[Sample]:
     yield MATCHES(float(peer.matches), target)
     yield EARLIEST(peer.earliest_expiry, target)
     yield LAST_CHAIN(peer.verified_expiry, target)
-    names = ",".join(leaf.dns_names)
+    names = ",".join(leaf.dns_names[:SHOWN_NAMES])
     yield LAST_CHAIN_INFO(1.0, target, leaf.fingerprint, leaf.subject, leaf.issuer, names, leaf.serial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
 from typing import Final
@@ -10,10 +11,13 @@ from typing import Final
 from agent.logs import get_logger
 from config import ClientOptions
 from config.files import Unreadable, read_regular
+from config.secret import MASK
 
 LARGEST = 16 << 20  # bytes of a file of targets
 
 IDLE: Final = ("proxy", "headers", "bearer_token", "username")  # what a probe below HTTP has no use for
+
+_HOST: Final = re.compile(r"[^/?#]*")
 
 log = get_logger("probes")
 
@@ -76,9 +80,20 @@ class Targets:
             log.warning(f"the file of targets cannot be read{known}", file=self._file, error=fault)
 
 
+def shown(target: str) -> str:
+    """A target that is none, as it may be shown: someone may have taken it for the place of a login or a token."""
+    scheme, mark, rest = target.partition("://")
+    if not mark or not scheme.isalpha():
+        scheme, mark, rest = "", "", target
+    _, login, place = rest.rpartition("@")
+    host = _HOST.match(place)[0]  # type: ignore[index]  # it always does
+    rest = "" if host == place else place[len(host)] + MASK
+    return f"{scheme}{mark}{MASK if login else ''}{login}{host}{rest}"
+
+
 def is_host(text: str) -> bool:
     """Whether it may be a host's name or its address; what holds colons has to be one of IPv6."""
-    if not text or set(text) & set("[]/ "):
+    if not text or set(text) & set("[]/@ "):
         return False
     try:
         return ":" not in text or bool(ip_address(text.partition("%")[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -11,23 +12,24 @@ from msgspec import Meta, Struct
 
 from agent.model import Sample, gauge
 from agent.patterns import compile_pattern
-from collectors.probes.link import Failed, Family, Link, Resolver, open_link, words
+from collectors.probes.link import Failed, Family, Link, Reason, Resolver, open_link, words
 from collectors.probes.outcome import FAMILIES as COMMON
-from collectors.probes.outcome import REGEX, Settled, link_samples
-from collectors.probes.targets import Targets, idle_faults
+from collectors.probes.outcome import REGEX, Settled, late_reason, link_samples
+from collectors.probes.targets import Targets, idle_faults, shown
 from collectors.probes.tls import parse_target
 from collectors.probes.trust import Trust
-from config import ClientOptions
+from config import ClientOptions, Secret, reveal
 
 CONNECT = gauge("probe_tcp_connect_seconds", "How long the connection took.", "instance")
 METRICS = (*COMMON, REGEX, CONNECT)
 HEARD = 64 << 10  # bytes of an answer that are looked at
+QUIET = 0.02  # seconds without more of it, after which it is
 
 
 class Step(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A turn of the conversation: what is sent, then a regular expression that must be found in what comes back."""
 
-    send: str = ""
+    send: str | Secret = ""  # it may log in
     expect: str = ""
 
 
@@ -47,7 +49,9 @@ class Tcp:
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            faults = [f"targets: {target!r} {fault}" for target in self.targets if (fault := target_fault(target))]
+            faults = [
+                f"targets: {shown(target)!r} {fault}" for target in self.targets if (fault := target_fault(target))
+            ]
             faults += idle_faults(self)
             if not self.targets and self.targets_file is None:
                 faults.append("targets: one of `targets` and `targets_file` is needed")
@@ -69,12 +73,14 @@ class Tcp:
         self._settled = Settled(options.fail_after, options.recover_after)
         self._resolver = Resolver()
         self._trust = Trust(options)
-        self._steps = [(step.send.encode(), compile_pattern(step.expect.encode())) for step in options.steps]
+        self._links: dict[str, Link] = {}  # of this round
+        self._steps = [(reveal(step.send).encode(), compile_pattern(step.expect.encode())) for step in options.steps]
 
     async def targets(self) -> Sequence[str]:
         """The places of this round."""
         found = self._targets.now()
         self._settled.keep(set(found))
+        self._links.clear()
         return found
 
     async def probe(self, target: str) -> Iterable[Sample]:
@@ -82,7 +88,7 @@ class Tcp:
         started, reason = time.perf_counter(), None
         link: Link | None = None
         try:
-            link = await self._open(target)
+            link = self._links[target] = await self._open(target)
             if self._options.tls:
                 host = parse_target(target)[1]
                 await self._trust.secure(link, host, lambda: self._open(target))
@@ -92,19 +98,21 @@ class Tcp:
         finally:
             if link is not None:
                 link.close()
-        samples = [*self._settled.samples(target, time.perf_counter() - started, reason)]
-        samples.append(REGEX(float(reason == "body"), target))
-        if link is not None:
-            samples += [CONNECT(link.connect, target), *link_samples(target, link)]
-        return samples
+        return self._samples(target, time.perf_counter() - started, reason)
 
     def late(self, target: str, seconds: float) -> Iterable[Sample]:
-        """A connection without an end."""
-        return self._settled.samples(target, seconds, "timeout")
+        """A connection without an end: what it had shown until it was cut off."""
+        return self._samples(target, seconds, late_reason(self._links.get(target)))
 
     async def close(self) -> None:
         """Let the resolver's threads go."""
         self._resolver.close()
+
+    def _samples(self, target: str, seconds: float, reason: Reason | None) -> list[Sample]:
+        samples = [*self._settled.samples(target, seconds, reason), REGEX(float(reason == "body"), target)]
+        if (link := self._links.pop(target, None)) is not None:
+            samples += [CONNECT(link.connect, target), *link_samples(target, link)]
+        return samples
 
     async def _open(self, target: str) -> Link:
         _, host, port = parse_target(target)
@@ -112,22 +120,59 @@ class Tcp:
 
     async def _talk(self, link: Link) -> None:
         try:
+            heard = Heard(link.reader)
             for send, expect in self._steps:
                 if send:
                     link.writer.write(send)
                     await link.writer.drain()
-                await _hear(link.reader, expect)
+                await heard.until(expect)
         except OSError as error:
             raise Failed("reset", words(error)) from None
 
 
-async def _hear(reader: asyncio.StreamReader, expect: Any) -> None:
-    heard = b""
-    while not expect.search(heard):
-        piece = await reader.read(HEARD)
-        heard += piece
-        if not piece or len(heard) > HEARD:
-            raise Failed("body", "what was expected did not come")
+class Heard:
+    """What came and was not passed over yet."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._text = b""
+        self._within = False  # whether the text begins within a line that was matched
+        self._ended = False
+
+    async def until(self, expect: Any) -> None:
+        """Read until a pattern is found, and pass over what it took with the rest of its line; raises `Failed`."""
+        while not self._passed(expect):
+            if self._ended or len(self._text) >= HEARD:
+                raise Failed("body", "what was expected did not come")
+            self._text += await self._more()
+
+    def _passed(self, expect: Any) -> bool:
+        starts = [0]
+        if self._within and (line := self._text.find(b"\n") + 1):
+            starts.append(line)
+        for start in starts:
+            if (found := expect.search(self._text[start:])) is not None:
+                self._pass(start + found.end())
+                return True
+        return False
+
+    def _pass(self, end: int) -> None:
+        if end == 0:  # nothing was asked for
+            return
+        line = end if self._text[end - 1 : end] == b"\n" else self._text.find(b"\n", end) + 1
+        self._within, self._text = not line, self._text[line or end :]
+
+    async def _more(self) -> bytes:
+        """What comes next. Small pieces are gathered, or a search from the start for each would take very long."""
+        pieces = bytearray(await self._reader.read(HEARD))
+        self._ended = not pieces
+        with contextlib.suppress(TimeoutError):
+            while not self._ended and len(pieces) < min(len(self._text) // 8, HEARD - len(self._text)):
+                async with asyncio.timeout(QUIET):
+                    piece = await self._reader.read(HEARD)
+                pieces += piece
+                self._ended = not piece
+        return bytes(pieces)
 
 
 def target_fault(target: str) -> str:

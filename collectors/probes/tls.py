@@ -22,10 +22,10 @@ from agent.model import Sample, gauge
 from collectors.extras import need
 from collectors.probes.certificate_files import Files, is_path
 from collectors.probes.certificates import Certificate
-from collectors.probes.link import Failed, Family, Link, Peer, Resolver, open_link
-from collectors.probes.outcome import EARLIEST, Settled, link_samples
+from collectors.probes.link import Failed, Family, Link, Peer, Reason, Resolver, open_link
+from collectors.probes.outcome import EARLIEST, SHOWN_NAMES, Settled, late_reason, link_samples
 from collectors.probes.outcome import FAMILIES as COMMON
-from collectors.probes.targets import Targets, idle_faults, is_host
+from collectors.probes.targets import Targets, idle_faults, is_host, shown
 from collectors.probes.trust import Trust
 from collectors.probes.upgrade import PROTOCOLS, upgrade
 from config import ClientOptions, Secret
@@ -68,7 +68,6 @@ MUST_STAPLE = gauge(
 METRICS = (*COMMON, NOT_AFTER, NOT_BEFORE, INFO, STAPLED, STATUS, *TIMES.values(), STAPLE_VERIFIED, MUST_STAPLE)
 ASKING = 2.0  # seconds for the handshake that asks for the certificate's state
 PATIENCE = 2.0  # seconds for the disk to answer
-SHOWN_NAMES = 20  # subject alternative names in a label; some certificates have hundreds
 
 
 class Tls:
@@ -87,7 +86,9 @@ class Tls:
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            faults = [f"targets: {target!r} {fault}" for target in self.targets if (fault := target_fault(target))]
+            faults = [
+                f"targets: {shown(target)!r} {fault}" for target in self.targets if (fault := target_fault(target))
+            ]
             faults += idle_faults(self)
             if not self.targets and self.targets_file is None:
                 faults.append("targets: one of `targets` and `targets_file` is needed")
@@ -108,6 +109,8 @@ class Tls:
         self._listing = Asker(self._files.named)  # in threads: a dead network mount must not stop the agent
         self._reading = Asker(self._files.read)
         self._by_pattern: set[str] = set()  # files that no target names outright
+        self._links: dict[str, Link] = {}  # of this round
+        self._told: dict[str, list[Sample]] = {}  # what is settled of a target whose probe goes on
         self._files.prepare(options.targets)
         if options.ocsp:
             need("tls")
@@ -119,9 +122,11 @@ class Tls:
         """The places of this round; of a pattern the files that are there now."""
         wanted = self._targets.now()
         files = await self._listing.ask([one for one in wanted if is_path(one)], PATIENCE)
-        found = [file for one in wanted for file in files.get(one, [one])]
+        found = list(dict.fromkeys(file for one in wanted for file in files.get(one, [one])))  # patterns may overlap
         self._by_pattern = set(found) - set(wanted)
         self._settled.keep(set(found))
+        self._links.clear()
+        self._told.clear()
         return found
 
     async def probe(self, target: str) -> Iterable[Sample]:
@@ -129,8 +134,10 @@ class Tls:
         return await (self._file(target) if is_path(target) else self._wire(target))
 
     def late(self, target: str, seconds: float) -> Iterable[Sample]:
-        """A handshake without an end."""
-        return self._settled.samples(target, seconds, "timeout")
+        """A handshake without an end: what it had shown until it was cut off. What is stapled decides nothing."""
+        if (told := self._told.pop(target, None)) is not None:
+            return [*told, STAPLE_VERIFIED(0.0, target, "handshake")]
+        return self._samples(target, seconds, late_reason(self._links.get(target)))
 
     async def close(self) -> None:
         """Let the threads go."""
@@ -142,27 +149,35 @@ class Tls:
         protocol, host, port = parse_target(target)
         link: Link | None = None
         try:
-            link = await self._open(protocol, host, port)
+            link = self._links[target] = await self._open(protocol, host, port)
             await self._trust.secure(link, host, lambda: self._open(protocol, host, port))
         except Failed as failed:
             reason = failed.reason
         finally:
             if link is not None:
                 link.close()
-        samples = list(self._settled.samples(target, time.perf_counter() - started, reason))
-        if link is not None:
-            samples += link_samples(target, link)
-        if link is not None and link.peer is not None:
+        samples = self._samples(target, time.perf_counter() - started, reason)
+        if link is not None and link.peer is not None and self._options.ocsp:
+            self._told[target] = samples
+            samples = [*samples, *await self._stapled(target, link.peer)]
+            del self._told[target]
+        return samples
+
+    def _samples(self, target: str, seconds: float, reason: Reason | None) -> list[Sample]:
+        samples = list(self._settled.samples(target, seconds, reason))
+        if (link := self._links.pop(target, None)) is None:
+            return samples
+        samples += link_samples(target, link)
+        if link.peer is not None:
             samples += _chain_samples(target, link.peer.presented)
-            if self._options.ocsp:
-                samples += await self._stapled(target, link.peer)
+            if self._options.ocsp and link.peer.presented:
+                samples.append(MUST_STAPLE(float(link.peer.presented[0].must_staple), target))
         return samples
 
     async def _stapled(self, target: str, peer: Peer) -> list[Sample]:
         from collectors.probes import ocsp
 
         protocol, host, port = parse_target(target)
-        samples = [MUST_STAPLE(float(peer.presented[0].must_staple), target)] if peer.presented else []
         try:
             async with asyncio.timeout(ASKING):  # what is known by now must not be lost to it
                 link = await self._open(protocol, host, port)
@@ -171,10 +186,10 @@ class Tls:
                 finally:
                     link.close()
         except (Failed, TimeoutError):
-            return [*samples, STAPLE_VERIFIED(0.0, target, "handshake")]
-        samples.append(STAPLED(float(bool(shown.response)), target))
+            return [STAPLE_VERIFIED(0.0, target, "handshake")]
+        samples = [STAPLED(float(bool(shown.response)), target)]
         if shown.response:
-            others = [one.der for one in (*peer.presented[1:], *peer.verified)]
+            others = [one.der for one in (*peer.verified, *peer.presented[1:])]
             samples += _staple_samples(target, ocsp.parse_staple(shown.response, shown.chain, others, time.time()))
         return samples
 
@@ -206,7 +221,7 @@ def parse_target(target: str) -> tuple[str, str, int]:
     """Protocol ("" for TLS from the first byte), host and port; raises ValueError."""
     protocol, _, place = target.rpartition("://")
     if protocol and protocol not in PROTOCOLS:
-        raise ValueError(f"{protocol!r} is none of {', '.join(PROTOCOLS)}")
+        raise ValueError(f"the protocol is none of {', '.join(PROTOCOLS)}")
     host, _, port = place.rpartition(":") if not place.endswith("]") else (place, "", "")
     if not host or (":" in host and not host.startswith("[")):
         host, port = place, ""

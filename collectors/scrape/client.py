@@ -209,7 +209,7 @@ def _target(response: aiohttp.ClientResponse, url: URL) -> URL:
         target = url.join(URL(response.headers.get("Location", "")))
     except ValueError:
         raise Failed("redirect") from None
-    if target.scheme not in ("http", "https") or not target.host or target == url:
+    if target.scheme not in ("http", "https") or not target.raw_host or target == url:
         raise Failed("redirect")
     return target
 

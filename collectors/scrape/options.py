@@ -48,7 +48,7 @@ class ScrapeOptions(ClientOptions, frozen=True, kw_only=True, forbid_unknown_fie
 def instance_of(url: str) -> str:
     """The label `instance` of a URL: host and port."""
     parsed = URL(url)
-    host = parsed.host or ""
+    host = parsed.raw_host or ""
     return f"[{host}]:{parsed.port}" if ":" in host else f"{host}:{parsed.port}"
 
 
@@ -62,7 +62,7 @@ def _url_faults(options: ScrapeOptions) -> list[str]:
             parsed = URL(url)
         except ValueError:
             return [f"{field}: is no URL"]
-        if parsed.scheme not in ("http", "https") or not parsed.host:
+        if parsed.scheme not in ("http", "https") or not parsed.raw_host:
             return [f'{field}: expected URLs such as "http://127.0.0.1:8000/metrics"']
         if instance_of(url) in seen:
             return [f"{field}: {instance_of(url)} is there twice; give the other URL a section with its own `job`"]

@@ -270,7 +270,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(web: Nginx) -> None
     """A round that is cut off right at its beginning ends its connections; the next one is whole."""
     prober = Http(Http.Options(urls=tuple(f"http://127.0.0.1:{web.plain}/hello?cut={at}" for at in range(50))))
     round_ = asyncio.create_task(FanOut(prober, 5.0).collect())  # type: ignore[arg-type]  # a coroutine
-    while not any(task.get_name().startswith("probe ") for task in asyncio.all_tasks()):
+    while not any(task.get_name() == "probe" for task in asyncio.all_tasks()):
         await asyncio.sleep(0)
     round_.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -86,6 +86,21 @@ async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     await reader.read()
 
 
+async def test_long_records_are_put_into_words_in_a_thread() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        query = await reader.readexactly(size)
+        head = query[:2] + struct.pack("!5H", 0x8180, 1, 1, 0, 0) + query[12:]
+        answer = head + b"\xc0\x0c" + struct.pack("!HHIH", 16, 1, 60, 60_000) + bytes(60_000)
+        writer.write(struct.pack("!H", len(answer)) + answer)
+        await reader.read()
+
+    async with serving(talk) as port:
+        found = await probed(f"127.0.0.1:{port}", transport="tcp", expect_answer=Records(all=("TXT",)))
+    assert reason(found) == ""
+    assert asyncio.get_running_loop()._default_executor is not None  # type: ignore[attr-defined]  # made for it
+
+
 async def test_a_good_answer_tells_everything() -> None:
     async with answering(good) as port:
         found = await probed(f"127.0.0.1:{port}")

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from collectors.probes import dns, tcp, tls
-from collectors.probes.targets import Targets
+from collectors.probes.targets import Targets, is_host, shown
+from collectors.probes.tcp import Tcp
+from collectors.probes.tls import Tls
+from tests.collectors.probes.test_http import certificates
+from tests.collectors.probes.zoo import Certificates
 from tests.logged import capture_logs
+
+__all__ = ["certificates"]
 
 
 def watching(file: Path) -> Targets:
@@ -92,3 +99,29 @@ def test_addresses_are_read_whole() -> None:
     assert tls.parse_target("smtp://::1") == ("smtp", "::1", 25)
     assert tls.parse_target("smtp://[::1]") == ("smtp", "::1", 25)
     assert tls.parse_target("smtp://mx.example.com:587") == ("smtp", "mx.example.com", 587)
+
+
+LEAKING = ("https://user:hidden@host:443", "user:hidden@host:443", "hidden@host:443", "x://h/?t=hidden", "x://h/hidden")
+
+
+@pytest.mark.parametrize("prober", [Tls, Tcp])
+@pytest.mark.parametrize("target", LEAKING)
+def test_no_secret_is_in_the_fault_of_a_target(prober: Any, target: str) -> None:
+    with pytest.raises(ValueError, match="no target") as caught:
+        prober.Options(targets=(target,))
+    assert "hidden" not in str(caught.value)
+
+
+def test_what_is_no_target_is_shown_as_far_as_it_may_be() -> None:
+    assert [shown(one) for one in ("host", "smtp://host", "https://a:b@host:443/x", "::x")] == [
+        *("host", "smtp://host", "https://***@host:443/***", "::x")
+    ]
+    assert not is_host("user@host")
+
+
+async def test_patterns_that_overlap_name_a_file_once(certificates: Certificates) -> None:
+    folder = certificates.folder
+    prober = Tls(Tls.Options(targets=(f"{folder}/auth*.pem", f"{folder}/authority.pem", f"{folder}/a*y.pem")))
+    found = await prober.targets()
+    await prober.close()
+    assert found == [f"{folder}/authority.pem"]

@@ -20,9 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.fanout import FanOut
-from collectors.probes.ocsp import FAULTS, GOOD, REVOKED, UNKNOWN, Staple, parse_staple
+from collectors.probes.ocsp import FAULTS, GOOD, MOST_SIGNERS, REVOKED, UNKNOWN, Staple, parse_staple
 from collectors.probes.tls import Tls
 from tests.collectors.probes.test_http import book, certificates, reason
+from tests.collectors.probes.test_tls import silent
 from tests.collectors.probes.zoo import Certificates, serving
 from tests.conftest import free_port
 from tests.daemon import Process, within
@@ -123,6 +124,41 @@ def test_what_is_wrong_with_a_response_is_told(
     staple = responder.parsed(responder.response(**options))
     assert (staple.fault, staple.status) == (fault, status)
     assert fault == "" or fault in FAULTS
+
+
+def test_issuers_that_are_none_are_tried_a_few_times_alone(responder: Responder) -> None:
+    """Each costs a signature's check; what the handshake verified comes first, and is found."""
+    false = []
+    for number in range(MOST_SIGNERS + 1):
+        responder.certificates._sign(f"false {number}", None, subject="authority")
+        false.append(responder.der(f"false {number}"))
+    response, leaf = responder.response(), responder.der("good")
+    for others, fault in (([], "issuer"), ([responder.der("authority")], "")):
+        chain = [leaf, *false, responder.der("authority")]
+        assert parse_staple(response, chain, others, NOW.timestamp()).fault == fault
+
+
+@given(st.integers(0, 2000), st.integers(0, 255))
+def test_a_damaged_certificate_is_judged_or_refused(responder: Responder, sample: bytes, at: int, byte: int) -> None:
+    leaf, authority = bytearray(responder.der("good")), bytearray(responder.der("authority"))
+    leaf[at % len(leaf)] = byte
+    authority[at % len(authority)] = byte
+    for chain in ([bytes(leaf)], [responder.der("good"), bytes(authority)]):
+        assert parse_staple(sample, chain, [], NOW.timestamp()).fault in ("", *FAULTS)
+
+
+async def test_a_certificate_of_no_known_version_takes_no_round_down(certificates: Certificates) -> None:
+    certificates.leaf("good")
+    der = ssl.PEM_cert_to_DER_cert((certificates.folder / "good.pem").read_text())
+    odd = certificates.folder / "version 5.pem"
+    odd.write_text(ssl.DER_cert_to_PEM_cert(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x04", 1)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(odd, certificates.folder / "good.key")
+    async with serving(silent, context) as port:
+        prober = Tls(Tls.Options(targets=(f"localhost:{port}",), ocsp=True, family="ip4"))
+        found = book(list(await FanOut(prober, 5.0).collect()))
+        await prober.close()
+    assert reason(found) == "certificate"
 
 
 def test_a_responder_that_refuses_and_garbage_are_told(responder: Responder) -> None:
