@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, Final
@@ -9,10 +10,10 @@ from typing import ClassVar, Final
 from msgspec import Struct
 
 from agent.model import Family, Sample, counter, gauge
-from collectors.postgres.errors import Failed, Trouble, failures, trouble_of
+from collectors.portions import keep
+from collectors.postgres.errors import Failed, Trouble
 from collectors.postgres.options import Login
 from collectors.postgres.session import Session
-from collectors.postgres.tap import Row, Tap
 
 UP: Final = gauge("pgbouncer_up", "The pgbouncer scrape succeeded", "instance")
 ERROR: Final = gauge("pgbouncer_error", "1 with the class of what keeps us from the console.", "instance", "error")
@@ -27,9 +28,14 @@ CLIENTS: Final = gauge(
     *("instance", "database", "user", "application_name", "state"),
 )
 MOST_GROUPS: Final = 1000  # of clients
+MOST_SAMPLES: Final = 100_000  # of a round
+LONGEST: Final = 1024  # characters of a value
+_NUMBER: Final = re.compile(r"[+-]?\d{1,40}(?:\.\d{1,40})?", re.ASCII)
 _DATABASE: Final = ("instance", "name", "host", "port", "database", "force_user", "pool_mode")
 _POOL: Final = ("instance", "database", "user")
 _MICRO: Final = 1e-6
+
+Row = dict[str, str]
 
 
 class Column(Struct, frozen=True):
@@ -124,6 +130,16 @@ METRICS: Final = (
 )
 
 
+_TABLES: Final = (DATABASES, POOLS, TOTALS)
+WANTED: Final = frozenset(  # columns; there are others
+    {
+        *("version", "list", "items", "key", "value", *CLIENTS.labels),
+        *(name for table in _TABLES for name in table),
+        *(label for table in _TABLES for column in table.values() for label in column.family.labels),
+    }
+)
+
+
 class PgbouncerOptions(Login, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[collectors.pgbouncer]`: one console; its user needs to be in pgbouncer's `stats_users`."""
 
@@ -142,7 +158,7 @@ class Pgbouncer:
     remote: ClassVar[bool] = True
 
     def __init__(self, options: PgbouncerOptions) -> None:
-        self._session = Session(options, Tap)
+        self._session = Session(options)
         self._found: list[Sample] = []
 
     async def targets(self) -> Sequence[str]:
@@ -168,18 +184,22 @@ class Pgbouncer:
         return [*_down(target, "timeout"), *self._found]
 
     async def _look(self, target: str, found: list[Sample]) -> None:
-        connection = await self._session.connect("SHOW VERSION")
-        tap = self._session.dialer.meter
+        if await self._session.connect():
+            await self._session.ask("SHOW VERSION")
         for show, read in READERS.items():
             try:
-                await connection.execute(f"SHOW {show}")
-                rows = tap.take() if isinstance(tap, Tap) else []
-                found += read(target, rows)
-            except failures() as error:
-                trouble = trouble_of(error)
-                if connection.is_closed():
-                    raise Failed("reset" if trouble != "protocol" else trouble) from None
+                rows = await self._rows(show)
+                await keep(read(target, rows), found, MOST_SAMPLES)
+            except (Failed, ValueError) as error:
+                trouble = error.trouble if isinstance(error, Failed) else "protocol"
+                if not self._session.usable:
+                    raise Failed(trouble) from None
                 found.append(SHOW_ERROR(1.0, target, show.lower(), trouble))
+
+    async def _rows(self, show: str) -> list[Row]:
+        answer = await self._session.ask(f"SHOW {show}")
+        wanted = [(at, name) for at, name in enumerate(answer.columns) if name in WANTED]
+        return [{name: (row[at] or "")[:LONGEST] for at, name in wanted} async for row in answer.rows()]
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -200,11 +220,8 @@ def read_table(columns: Mapping[str, Column], target: str, rows: Iterable[Row]) 
 
 
 def parse_value(text: str) -> float | None:
-    """A number, or None."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    """A number as pgbouncer writes them, or None."""
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _read_databases(target: str, rows: Iterable[Row]) -> Iterator[Sample]:

@@ -20,6 +20,7 @@ from collectors.mysql.errors import FAILURES, Failed, Refused, Trouble, trouble_
 from collectors.mysql.options import Options, parse_url
 from collectors.mysql.options import Options as _Options
 from collectors.mysql.parts import PARTS, Part
+from collectors.portions import keep
 
 __all__ = ["Mysql", "Options", "parse_url"]
 
@@ -34,6 +35,7 @@ PART_ERROR: Final = gauge(
 )
 OWN: Final = (UP, ERROR, DURATION, SUCCESS, PART_ERROR)
 METRICS: Final = (*OWN, *(family for part in PARTS for family in part.families))  # beside names of the server's
+MOST_SAMPLES: Final = 50_000  # of a part
 _ENDING: Final = frozenset({"reset", "starting"})  # after an error of these the server hangs up
 
 
@@ -88,7 +90,8 @@ class Mysql:
     async def _attempt(self, found: Round, part: Part) -> None:
         found.started(part.name)
         try:
-            samples = [*await part.look(self._session)]
+            samples: list[Sample] = []
+            await keep(await part.look(self._session), samples, MOST_SAMPLES)
         except Refused as refused:
             found.ended(refused.trouble)
             if refused.trouble in _ENDING:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from agent.model import Family, Histogram, Sample, counter, histogram
-from collectors.mysql.values import parse_value
+from collectors.mysql.values import LONGEST, parse_value
 
 Rows = Iterable[tuple[str | None, ...]]
 
@@ -71,6 +71,7 @@ TIMES: Final = {
         ("SELECT TIME, COUNT, TOTAL FROM INFORMATION_SCHEMA.QUERY_RESPONSE_TIME_WRITE", "write_", "write"),
     )
 }
+_MOST_BOUNDS: Final = 200  # a server has at most 46
 FAMILIES: Final[tuple[Family, ...]] = (*CMP, *CMPMEM, *TIMES.values())
 
 
@@ -78,21 +79,32 @@ def read_rows(instance: str, families: tuple[Family, ...], rows: Rows) -> Iterat
     """Rows of the labels' values, then one a family."""
     width = len(families[0].labels) - 1
     for row in rows:
-        labels = (instance, *(label or "" for label in row[:width]))
+        labels = (instance, *((label or "")[:LONGEST] for label in row[:width]))
         for family, text in zip(families, row[width:], strict=True):
             if (value := parse_value(text)) is not None:
                 yield Sample(family, labels, value)
 
 
 def parse_times(rows: Rows) -> Histogram:
-    """Rows of (upper bound, count, sum); the last one, `TOO LONG`, is told in the count alone."""
+    """Rows of (upper bound, count, sum); the last one, `TOO LONG`, is told in the count alone. Raises ValueError for
+    bounds without order, and for counts that are none.
+    """
     bounds: list[float] = []
     counts: list[float] = []
     count = total = 0.0
     for time, number, seconds in rows:
-        count += parse_value((number or "").strip()) or 0.0
-        total += parse_value((seconds or "").strip()) or 0.0
+        count += _count(number)
+        total += _count(seconds)
         if bound := parse_value((time or "").strip()):
+            if len(bounds) == _MOST_BOUNDS or bound <= (bounds[-1] if bounds else 0.0):
+                raise ValueError("bounds without order")
             bounds.append(bound)
             counts.append(count)
     return Histogram(tuple(bounds), (*counts, count), total)
+
+
+def _count(text: str | None) -> float:
+    value = parse_value((text or "").strip()) or 0.0
+    if value < 0:
+        raise ValueError("a count below nothing")
+    return value

@@ -1,7 +1,9 @@
 """Logging in: the server's greeting, TLS, our answer, and whatever the server then asks for.
 
-The protocol's "Connection Phase". The password crosses the link only when that is TLS or a socket of this machine; else
-as a proof that it is known, or encrypted with the server's key. A server that wants more gets nothing (`plugin`).
+The protocol's "Connection Phase". What a server gets is a proof that we know the password. One that wants the password
+gets it over a socket of this machine and over TLS: within caching_sha2_password and sha256_password over any, as all
+clients do, else over TLS that was verified. Everyone else gets nothing (`plugin`); above all no password encrypted with
+a key that whoever is at the other end has made.
 """
 
 from __future__ import annotations
@@ -47,47 +49,33 @@ class Greeting(Struct, frozen=True):
 
 
 class Account:
-    """Who logs in, and how much the link may be told."""
+    """Who logs in, and how much the link may be told: `private` links hide it from listeners, and a `trusted` one leads
+    to nobody else than the server.
+    """
 
-    def __init__(self, user: str, password: bytes, *, private: bool) -> None:
-        self.user, self.password, self.private = user, password, private
+    def __init__(self, user: str, password: bytes, *, private: bool, trusted: bool) -> None:
+        self.user, self.password, self.private, self.trusted = user, password, private, trusted
 
     def answer(self, plugin: str, nonce: bytes) -> bytes:
         """What a plugin expects at first; raises `Failed` for one that is not known, or that must not be answered."""
         if plugin in _PROOFS:
             return _PROOFS[plugin](self.password, nonce) if self.password else b""
         if plugin == "sha256_password":
-            return self._plain() if self.private else b"\x01" if self.password else b"\0"
+            return self._told(self.private) if self.password else b"\0"
         if plugin in ("mysql_clear_password", "dialog"):
-            return self._plain()
+            return self._told(self.trusted)
         raise Failed("plugin")
 
-    def _plain(self) -> bytes:
-        if not self.private:
+    def _told(self, allowed: bool) -> bytes:
+        if not allowed:
             raise Failed("plugin")
         return self.password + b"\0"
 
-    async def prove(self, wire: Wire, nonce: bytes, plugin: str, told: bytes) -> None:
-        """Go on after the first answer was not enough; raises `Failed`."""
-        if plugin == "sha256_password" and not self.private:
-            wire.send(self._sealed(nonce, told))
-        elif plugin != "caching_sha2_password" or told[:1] not in (bytes((_KNOWN,)), bytes((_WHOLE,))):
+    def prove(self, plugin: str, told: bytes) -> bytes | None:
+        """What to say when the first answer was not enough, if anything; raises `Failed`."""
+        if plugin != "caching_sha2_password" or told not in (bytes((_KNOWN,)), bytes((_WHOLE,))):
             raise Failed("plugin")
-        elif told[0] == _WHOLE:
-            wire.send(self._plain() if self.private else await self._ask_for_key(wire, nonce))
-
-    async def _ask_for_key(self, wire: Wire, nonce: bytes) -> bytes:
-        wire.send(b"\x02")
-        key = await wire.receive()
-        if key[:1] != bytes((_MORE,)):
-            raise Failed("protocol")
-        return self._sealed(nonce, key[1:])
-
-    def _sealed(self, nonce: bytes, key: bytes) -> bytes:
-        """The password, for the owner of a key alone."""
-        if not _auth._have_cryptography:
-            raise Failed("plugin")
-        return bytes(_auth.sha2_rsa_encrypt(self.password, nonce, key))
+        return self._told(self.private) if told[0] == _WHOLE else None
 
 
 def _signed(password: bytes, nonce: bytes) -> bytes:
@@ -110,7 +98,10 @@ async def log_in(wire: Wire, options: Options) -> None:
     capabilities = _WANTED & greeting.capabilities
     secured = await _secure(wire, options, greeting)
     target = options.target
-    account = Account(target.user, _password(options, target), private=secured or bool(target.socket))
+    here, verified = bool(target.socket), options.sslmode.startswith("verify")
+    account = Account(
+        target.user, _password(options, target), private=secured or here, trusted=(secured and verified) or here
+    )
     plugin = greeting.plugin if greeting.plugin in _PROOFS else "mysql_native_password"
     first = account.answer(plugin, greeting.nonce)
     if secured:
@@ -142,7 +133,8 @@ async def _settle(wire: Wire, account: Account, plugin: str, nonce: bytes) -> No
             plugin, nonce = parse_switch(said)
             wire.send(account.answer(plugin, nonce))
         elif said[0] == _MORE:
-            await account.prove(wire, nonce, plugin, said[1:])
+            if (proof := account.prove(plugin, said[1:])) is not None:
+                wire.send(proof)
         else:
             break
     raise Failed("protocol")

@@ -8,12 +8,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Meta, Struct
 
+from collectors.sslmodes import SSL_MODES, sslmode_of, tls_faults
 from collectors.urls import login_hint
 from config import Duration, Secret
 from config.faults import did_you_mean
 
 PORT: Final = 3306
-SSL_MODES: Final = ("disable", "prefer", "require", "verify-ca", "verify-full")
 _SCHEMES: Final = ("mysql", "mariadb")
 
 Wait = Annotated[Duration, Meta(gt=0)]
@@ -71,10 +71,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def sslmode(self) -> str:
         """One of `SSL_MODES`: the URL's word, or what the other options amount to."""
-        if self.insecure_skip_verify:
-            return "require"
-        verify = self.ca_file is not None or self.server_name is not None
-        return self.target.sslmode or ("verify-full" if verify else "prefer")
+        return sslmode_of(self.target.sslmode, self)
 
 
 def parse_url(url: str) -> Target:
@@ -121,11 +118,6 @@ def _login_faults(options: Options) -> Iterator[str]:
         return
     if target.password is not None and options.password is not None:
         yield "password: stands in the URL too: write it once"
-    if options.key_file is not None and options.cert_file is None:
-        yield "key_file: needs `cert_file` too"
-    if target.sslmode in ("disable", "prefer") and (options.ca_file or options.cert_file):
-        yield f"url: sslmode={target.sslmode} and certificates contradict each other"
-    if options.insecure_skip_verify and target.sslmode not in ("", "require"):
-        yield f"insecure_skip_verify: contradicts sslmode={target.sslmode}"
+    yield from tls_faults("url", target.sslmode, options)
     if target.socket and options.sslmode not in ("prefer", "disable"):
         yield "url: a socket of this machine needs no TLS"

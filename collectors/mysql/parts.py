@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from agent.model import Family, Sample
 from collectors.mysql import innodb, replication, status, variables
-from collectors.mysql.errors import UNKNOWN_TABLE, UNKNOWN_VARIABLE, Refused
+from collectors.mysql.errors import UNKNOWN_TABLE, UNKNOWN_VARIABLE, Failed, Refused
+from collectors.mysql.values import MOST
 
 if TYPE_CHECKING:
-    from collectors.mysql.session import Session
+    from collectors.mysql.session import Answer, Row, Session
 
 
 class Part(Protocol):
@@ -24,6 +25,13 @@ class Part(Protocol):
         ...
 
 
+def bounded(answer: Answer) -> tuple[Row, ...]:
+    """The rows of an answer that names a series each; raises `Failed` for more than any server has."""
+    if len(answer.rows) > MOST:
+        raise Failed("protocol")
+    return answer.rows
+
+
 class GlobalStatus:
     """SHOW GLOBAL STATUS."""
 
@@ -35,7 +43,7 @@ class GlobalStatus:
 
     async def look(self, session: Session) -> Iterable[Sample]:
         """Its samples."""
-        return self._status.read(session.instance, (await session.ask(status.SQL)).rows)
+        return self._status.read(session.instance, bounded(await session.ask(status.SQL)))
 
 
 class GlobalVariables:
@@ -49,7 +57,7 @@ class GlobalVariables:
 
     async def look(self, session: Session) -> Iterable[Sample]:
         """Its samples."""
-        return self._variables.read(session.instance, (await session.ask(variables.SQL)).rows)
+        return self._variables.read(session.instance, bounded(await session.ask(variables.SQL)))
 
 
 class SlaveStatus:

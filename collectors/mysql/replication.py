@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from agent.model import Family, Sample, gauge, unknown
-from collectors.mysql.values import Named, name_of, parse_value
+from collectors.mysql.values import LONGEST, Named, name_of, parse_value
 
+_DIGITS: Final = re.compile(r"[0-9]{1,20}")
 LABELS: Final = ("master_host", "master_uuid", "channel_name", "connection_name")
+_LONGEST_POSITIONS: Final = 16 << 10  # characters: some five hundred domains
 _SLAVE: Final = "mysql_slave_status"
 POSITIONS: Final = {
     column: gauge(
@@ -45,7 +48,7 @@ class Replication:
         """The samples of one row a source; columns that are no numbers are left out."""
         for row in rows:
             texts = dict(zip(columns, row, strict=True))
-            labels = (instance, *(_first(texts, names) for names in _SOURCES))
+            labels = (instance, *(_first(texts, names)[:LONGEST] for names in _SOURCES))
             for column, text in texts.items():
                 if (value := parse_value(text)) is not None:
                     yield Sample(self._named[name_of(column)], labels, value)
@@ -55,10 +58,10 @@ class Replication:
 
 def read_positions(family: Family, labels: tuple[str, ...], text: str) -> Iterator[Sample]:
     """MariaDB's GTIDs, `domain-server-sequence` each."""
-    for gtid in text.split(","):
+    for gtid in text[:_LONGEST_POSITIONS].split(","):
         domain, _, rest = gtid.strip().partition("-")
         server, _, sequence = rest.partition("-")
-        if domain.isdecimal() and server.isdecimal() and sequence.isdecimal():
+        if _DIGITS.fullmatch(domain) and _DIGITS.fullmatch(server) and _DIGITS.fullmatch(sequence):
             yield Sample(family, (*labels, domain, server), float(sequence))
 
 

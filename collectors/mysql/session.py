@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from msgspec import Struct
@@ -10,10 +11,12 @@ from pymysql.protocol import FieldDescriptorPacket, MysqlPacket  # type: ignore[
 from collectors.mysql.errors import FAILURES, SYNTAX, Failed, Refused, trouble_of
 from collectors.mysql.login import log_in, refusal
 from collectors.mysql.options import Options
+from collectors.mysql.values import LONGEST
 from collectors.mysql.wire import MOST, Dialer, Wire
 
-MOST_ROWS: Final = 20_000
 MOST_COLUMNS: Final = 512
+MOST_CELLS: Final = 50_000  # of an answer; all variables and statuses together are 3,000
+BREATH: Final = 500  # cells after which the event loop gets its turn
 _QUERY: Final = b"\x03"  # COM_QUERY
 _OK, _LOCAL_FILE, _END, _ERROR = 0x00, 0xFB, 0xFE, 0xFF
 _END_LENGTH: Final = 9  # a packet that begins like an end and is longer is a row
@@ -75,7 +78,7 @@ class Session:
         try:
             await log_in(wire, self._options)
         except Failed as failed:
-            if wire.secured and failed.trouble == "reset":  # TLS 1.3: a certificate is refused after the handshake
+            if wire.untrusted and failed.trouble == "reset":
                 raise Failed("tls") from None
             raise
         self.connections += 1
@@ -136,14 +139,17 @@ async def read_answer(wire: Wire) -> Answer:
     count = MysqlPacket(first, "utf8").read_length_encoded_integer()
     if not 0 < count <= MOST_COLUMNS:
         raise Failed("protocol")
-    columns = tuple([str(FieldDescriptorPacket(await _read(wire), "utf8").name) for _ in range(count)])
+    columns = tuple([str(FieldDescriptorPacket(await _read(wire), "utf8").name)[:LONGEST] for _ in range(count)])
     if not _ends(await _read(wire)):
         raise Failed("protocol")
     rows: list[Row] = []
+    some = max(1, BREATH // count)
     while not _ends(data := await _read(wire)):
-        if len(rows) == MOST_ROWS:
+        if len(rows) * count >= MOST_CELLS:
             raise Failed("protocol")
         rows.append(parse_row(data, count))
+        if len(rows) % some == 0:
+            await asyncio.sleep(0)
     return Answer(columns, tuple(rows))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from agent.model import Family, Sample, counter, gauge, unknown
-from collectors.mysql.values import Named, name_of, parse_value
+from collectors.mysql.values import LONGEST, Named, name_of, parse_value
 
 SQL: Final = "SHOW GLOBAL STATUS"
 _GROUP: Final = re.compile(
@@ -66,7 +66,7 @@ class Status:
             key = name_of(name or "")
             if (value := parse_value(text)) is None:
                 if key.startswith("wsrep_"):
-                    galera[key] = text or ""
+                    galera[key] = (text or "")[:LONGEST]
             elif found := _GROUP.fullmatch(key):
                 yield from _grouped(instance, found[1], found[2], value)
             else:

@@ -11,6 +11,7 @@ from typing import Final
 from agent.model import Family
 
 MOST: Final = 4000  # names; a server with every engine has 1500
+LONGEST: Final = 1024  # characters of a label, or of what may be a number
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _WORDS: Final = {
     "yes": 1.0,
@@ -26,12 +27,13 @@ _WORDS: Final = {
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _EXPIRY: Final = re.compile(r"([A-Z][a-z]{2}) ([ \d]\d) (\d\d):(\d\d):(\d\d) (\d{4}) [A-Z]{3,4}", re.ASCII)
 _MOMENT: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)", re.ASCII)
+_LONGEST_NAME: Final = 128
 _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def parse_value(text: str | None) -> float | None:
     """A number, a word such as ON, or a moment in UTC as Unix seconds; None for everything else."""
-    if not text:
+    if not text or len(text) > LONGEST:
         return None
     if _NUMBER.fullmatch(text):
         value = float(text)
@@ -57,7 +59,7 @@ def parse_moment(text: str) -> float | None:
 
 def name_of(text: str) -> str:
     """A server's name for something as a part of a metric's name."""
-    return _NO_NAME.sub("_", text).lower()
+    return _NO_NAME.sub("_", text[:_LONGEST_NAME]).lower()
 
 
 class Named:
@@ -71,7 +73,5 @@ class Named:
         if (family := self._families.get(name)) is None:
             if len(self._families) >= MOST:
                 self._families.clear()
-            family = self._families[name] = self._make(
-                f"{self._prefix}_{name[:128]}", self._help, "instance", *self._labels
-            )
+            family = self._families[name] = self._make(f"{self._prefix}_{name}", self._help, "instance", *self._labels)
         return family

@@ -28,6 +28,7 @@ _TEXTS: Final = frozenset(
 _CACHE_SIZE: Final = re.compile(r"gcache\.size = (\d+)([MG]?);", re.ASCII)
 _POWER: Final = {"": 0, "M": 20, "G": 30}
 _LONGEST: Final = 256  # characters of a label
+_LONGEST_TEXT: Final = 16 << 10  # wsrep_provider_options has 3,000
 
 
 class Variables:
@@ -44,7 +45,7 @@ class Variables:
             if (value := parse_value(text)) is not None:
                 yield Sample(self._named[key], (instance,), value)
             elif key in _TEXTS:
-                texts[key] = text or ""
+                texts[key] = (text or "")[:_LONGEST_TEXT]
         yield from read_texts(instance, texts)
 
 

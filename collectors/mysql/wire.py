@@ -30,7 +30,7 @@ class Wire(asyncio.Protocol):
     def __init__(self) -> None:
         self.left = MOST
         self.ended = False
-        self.secured = False
+        self.secured = self.untrusted = False
         self.sequence = 0
         self._buffer = bytearray()
         self._read = 0  # bytes of it
@@ -75,8 +75,8 @@ class Wire(asyncio.Protocol):
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end."""
-        self.ended = True
+        """The end; `untrusted`: TLS ended it, as it does with 1.3 when the server does not like our certificate."""
+        self.ended, self.untrusted = True, isinstance(exc, ssl.SSLError)
         self._wake()
 
     def _wake(self) -> None:

@@ -4,27 +4,31 @@ One connection a server, kept, with time limits on everything it does: whoever l
 parts of a round fail (`pg_scrape_collector_success` 0) and nothing wait. What had been found when the round's deadline
 came is kept.
 
-asyncpg was chosen over psycopg 3: 6 MB and 55 ms of import against 14 MB and 130 ms, and rows that come as binary.
+Names in our queries mean what is in `pg_catalog`, whatever stands in the schemas of the role's own path: else whoever
+may create a function there would have it run with our rights.
+
+asyncpg was chosen over psycopg 3: 6 MB and 55 ms of import against 14 MB and 130 ms. It logs in and asks; answers are
+read by `tap.py`.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from agent.model import Sample, counter, gauge, unknown
-from collectors.postgres.custom import MOST_ROWS, Custom
-from collectors.postgres.errors import Failed, Trouble, failures, trouble_of
+from collectors.postgres.custom import END, Custom
+from collectors.postgres.errors import Failed, Trouble
+from collectors.postgres.frames import Row
 from collectors.postgres.options import Options, parse_dsn
 from collectors.postgres.options import Options as _Options
 from collectors.postgres.parts import PARTS, SETTINGS
 from collectors.postgres.session import Session
 from collectors.postgres.settings import LOADED, SQL, Settings
-from collectors.postgres.statements import Part, read_rows
-
-if TYPE_CHECKING:
-    import asyncpg  # type: ignore[import-untyped]  # ships no marker
+from collectors.postgres.statements import Part, read_row
+from collectors.postgres.tap import Answer
 
 __all__ = ["Options", "Postgres", "parse_dsn"]
 
@@ -46,7 +50,7 @@ OWN: Final = (UP, ERROR, STATIC, LAST_ERROR, LAST_DURATION, SCRAPES, DURATION, S
 METRICS: Final = (*OWN, *(family for part in PARTS for one in part.statements for family in one.families))
 
 _ABOUT: Final = "SELECT version(), current_setting('server_version'), current_setting('server_version_num')::int"
-_SINCE_14: Final = "SET client_connection_check_interval = 1000"  # a backend ends when we are gone
+MOST_SAMPLES: Final = 150_000  # of a round; a thousand tables have 28,000
 
 
 class Postgres:
@@ -58,12 +62,12 @@ class Postgres:
 
     def __init__(self, options: _Options) -> None:
         self._session = Session(options)
-        self._setup = _limits(options)
+        self._options = options
         wanted = [part for part in PARTS if part.default or part.name in options.enable]
         self._parts = [part for part in wanted if part.name not in options.disable]
         self._custom = [Custom(query) for query in options.queries]
         self._settings = Settings()
-        self._settings_key: object = None
+        self._settings_key: Row | None = None
         self._settings_now: list[Sample] = []
         self._about: tuple[str, str] = ("", "")
         self._version = 0
@@ -98,56 +102,68 @@ class Postgres:
         return found.told(self._about)
 
     async def _look(self, found: Round) -> None:
-        connection = await self._connect()
+        await self._connect()
         for part in self._parts:
-            await self._attempt(found, part.name, connection, self._ask(found, part, connection))
+            await self._attempt(found, part.name, self._ask(found, part))
         for custom in self._custom:
-            await self._attempt(found, custom.name, connection, _query(found, custom, connection))
+            await self._attempt(found, custom.name, self._query(found, custom))
         found.doing = ""
 
-    async def _connect(self) -> asyncpg.Connection[Any]:
-        before = self._session.connections
-        connection = await self._session.connect(self._setup)
-        if self._session.connections != before:
-            try:
-                full, version, self._version = await connection.fetchrow(_ABOUT)
-                if self._version >= 140000:
-                    await connection.execute(_SINCE_14)
-            except failures() as error:
-                raise Failed(trouble_of(error)) from None
-            self._about = full, version
+    async def _connect(self) -> None:
+        session = self._session
+        if await session.connect():
+            await session.ask(setup(self._options, session.version))
+            ((full, version, number),) = await _rows(await session.ask(_ABOUT), width=3)
+            self._about = full or "", version or ""
+            self._version = _whole(number)
             self._settings_key = None
-        return connection
 
-    async def _attempt(
-        self, found: Round, name: str, connection: asyncpg.Connection[Any], asking: Awaitable[None]
-    ) -> None:
+    async def _attempt(self, found: Round, name: str, asking: Awaitable[list[Sample]]) -> None:
         found.started(name)
         try:
-            await asking
-        except failures() as error:
-            trouble = trouble_of(error)
-            found.ended(name, trouble)
-            if connection.is_closed():
-                raise Failed("reset" if trouble != "protocol" else trouble) from None
+            samples = await asking
+        except Failed as failed:
+            found.ended(name, failed.trouble)
+            if not self._session.usable:
+                raise
         else:
+            found.samples += samples
             found.answered = True
             found.ended(name, None)
+            if len(found.samples) > MOST_SAMPLES:
+                raise Failed("protocol")
 
-    async def _ask(self, found: Round, part: Part, connection: asyncpg.Connection[Any]) -> None:
+    async def _ask(self, found: Round, part: Part) -> list[Sample]:
+        samples: list[Sample] = []
         if part is SETTINGS:
-            found.samples += await self._look_at_settings(found.instance, connection)
+            samples += await self._look_at_settings(found.instance)
         for statement in part.statements:
             if statement.suits(self._version):
-                rows = await connection.fetch(statement.sql)
-                found.samples += read_rows(found.instance, statement.families, rows)
+                answer = await self._session.ask(statement.sql)
+                async for row in answer.rows():
+                    samples += _read(read_row(found.instance, statement.families, row))
+        return samples
 
-    async def _look_at_settings(self, instance: str, connection: asyncpg.Connection[Any]) -> list[Sample]:
-        key = await connection.fetchrow(LOADED)
+    async def _look_at_settings(self, instance: str) -> list[Sample]:
+        (key,) = await _rows(await self._session.ask(LOADED), width=2)
         if self._settings_key is None or key != self._settings_key:
-            self._settings_now = [*self._settings.read(instance, await connection.fetch(SQL))]
+            answer = await self._session.ask(SQL)
+            self._settings_now = [
+                one async for row in answer.rows() for one in _read(self._settings.read(instance, row))
+            ]
             self._settings_key = key
         return self._settings_now
+
+    async def _query(self, found: Round, custom: Custom) -> list[Sample]:
+        try:
+            answer = await self._session.ask(custom.sql)
+        finally:
+            if self._session.usable:
+                await self._session.ask(END)
+        try:
+            return [one async for row in answer.rows() for one in custom.read(found.instance, row)]
+        except ValueError:  # no number in a column
+            raise Failed("query") from None
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -191,13 +207,26 @@ class Round:
         yield from self.samples
 
 
-async def _query(found: Round, custom: Custom, connection: asyncpg.Connection[Any]) -> None:
-    async with connection.transaction(readonly=True):
-        rows = await connection.fetch(custom.sql)
+def _read(samples: Iterable[Sample]) -> list[Sample]:
+    """The samples of a row of ours; raises `Failed` where it is not what we asked for."""
     try:
-        found.samples += custom.read(found.instance, rows[:MOST_ROWS])
-    except (KeyError, ValueError) as error:  # no such column, or no number in it
-        raise Failed("query") from error
+        return list(samples)
+    except ValueError:
+        raise Failed("protocol") from None
+
+
+async def _rows(answer: Answer, width: int) -> list[Row]:
+    """The one row of an answer that has one; raises `Failed` for any other."""
+    rows = [row async for row in answer.rows()]
+    if len(rows) != 1 or len(rows[0]) != width:
+        raise Failed("protocol")
+    return rows
+
+
+def _whole(text: str | None) -> int:
+    if text is None or not re.fullmatch(r"[0-9]{5,7}", text):
+        raise Failed("protocol")
+    return int(text)
 
 
 def short_version(text: str) -> str:
@@ -207,10 +236,24 @@ def short_version(text: str) -> str:
     return ".".join([*digits, "0", "0"][:3])
 
 
-def _limits(options: _Options) -> str:
-    """What is set on the session, after the login: so `pg_settings` still knows the server's own values."""
+def setup(options: _Options, version: int) -> str:
+    """What is set on the session before anything else is asked.
+
+    Not in the login itself: what a client says there hides the server's own values, which `pg_settings` is to tell, and
+    the role's own `search_path`, which is that of custom queries; and poolers refuse it.
+    """
     statement, lock = (round(float(one) * 1000) for one in (options.statement_timeout, options.lock_timeout))
-    return (
-        f"SET statement_timeout = {statement}; SET lock_timeout = {lock}; "
-        f"SET idle_in_transaction_session_timeout = {statement}; SET jit = off"
-    )
+    wanted = {
+        "search_path": "pg_catalog, pg_temp",
+        "statement_timeout": statement,
+        "lock_timeout": lock,
+        "idle_in_transaction_session_timeout": statement,
+        "client_min_messages": "error",
+        "datestyle": "ISO",
+        "intervalstyle": "postgres",
+        "extra_float_digits": 1,
+        "jit": "off",
+    }
+    if version >= 14:
+        wanted["client_connection_check_interval"] = 1000  # a backend ends when we are gone
+    return "; ".join(f"SET {name} = {value}" for name, value in wanted.items())

@@ -7,8 +7,8 @@ import ssl
 from typing import Final, Literal
 
 Trouble = Literal[
-    "resolve", "refused", "connect", "timeout", "tls", "auth", "protocol", "starting", "too_many_connections", "reset",
-    "locked", "permission", "query",
+    "resolve", "refused", "connect", "timeout", "tls", "auth", "plugin", "protocol", "starting",
+    "too_many_connections", "reset", "locked", "permission", "query",
 ]  # fmt: skip
 TROUBLES: Final[dict[Trouble, str]] = {
     "resolve": "the name has no address",
@@ -17,6 +17,7 @@ TROUBLES: Final[dict[Trouble, str]] = {
     "timeout": "no answer within the collector's or the statement's time limit",
     "tls": "no TLS, or a certificate that does not verify or cannot be read",
     "auth": "the server does not let this user into this database",
+    "plugin": "the way to log in is not known here, or would show the password to whoever listens to the link",
     "protocol": "the answer is not what the protocol says, or has no end",
     "starting": "the server starts, stops or recovers",
     "too_many_connections": "no connection is left",
@@ -46,6 +47,7 @@ _BY_CLASS: Final[dict[str, Trouble]] = {"28": "auth", "08": "protocol"}
 _ODD: Final = (
     OSError,
     EOFError,
+    BufferError,
     ValueError,
     TypeError,
     LookupError,
@@ -67,8 +69,10 @@ class Failed(Exception):
 def failures() -> tuple[type[Exception], ...]:
     """What a server can make asyncpg raise."""
     import asyncpg  # type: ignore[import-untyped]  # ships no marker
+    from asyncpg.pgproto.pgproto import BufferError as Overread  # type: ignore[import-untyped]  # ships no marker
 
-    return (Failed, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, BufferError, *_ODD)
+    own = asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
+    return (Failed, *own, Overread, *_ODD)
 
 
 def login_trouble_of(error: Exception) -> Trouble:

@@ -9,12 +9,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Meta, Struct
 
+from collectors.sslmodes import SSL_MODES, sslmode_of, tls_faults
 from collectors.urls import login_hint
 from config import Duration, Secret
 from config.faults import did_you_mean
 
-SSL_MODES: Final = ("disable", "prefer", "require", "verify-ca", "verify-full")
 _SCHEMES: Final = ("postgres", "postgresql")
+_OURS: Final = ("nightjar_", "pg_settings_")
 _NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 Role = Literal["counter", "gauge", "label"]
@@ -79,10 +80,7 @@ class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def sslmode(self) -> str:
         """One of `SSL_MODES`: the DSN's word, or what the other options amount to."""
-        if self.insecure_skip_verify:
-            return "require"
-        verify = self.ca_file is not None or self.server_name is not None
-        return self.target.sslmode or ("verify-full" if verify else "prefer")
+        return sslmode_of(self.target.sslmode, self)
 
 
 class Options(Login, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,28 +153,35 @@ def _login_faults(options: Login) -> Iterator[str]:
         return
     if target.password is not None and options.password is not None:
         yield "password: stands in the URL too: write it once"
-    if options.key_file is not None and options.cert_file is None:
-        yield "key_file: needs `cert_file` too"
-    if target.sslmode in ("disable", "prefer") and (options.ca_file or options.cert_file):
-        yield f"{options.KEY}: sslmode={target.sslmode} and certificates contradict each other"
-    if options.insecure_skip_verify and target.sslmode not in ("", "require"):
-        yield f"insecure_skip_verify: contradicts sslmode={target.sslmode}"
+    yield from tls_faults(options.KEY, target.sslmode, options)
 
 
 def _query_faults(queries: tuple[Query, ...]) -> Iterator[str]:
-    seen: dict[str, str] = {}
+    from collectors.postgres import METRICS  # as above
+    from collectors.postgres.parts import PARTS
+
+    ours, parts = {family.name for family in METRICS}, {part.name for part in PARTS}
+    seen: dict[str, tuple[str, str]] = {}
     for query in queries:
         labels = ",".join(sorted(name for name, role in query.columns.items() if role == "label"))
-        values = [name for name, role in query.columns.items() if role != "label"]
+        values = {f"{query.prefix}_{name}": role for name, role in query.columns.items() if role != "label"}
         if not values:
             yield f"queries: {query.prefix}: no column is a counter or a gauge"
-        yield from (f"queries: {query.prefix}: {name!r} cannot be part of a name" for name in _odd(query.columns))
-        for name in (f"{query.prefix}_{value}" for value in values):
-            if seen.setdefault(name, labels) != labels or name.startswith(("nightjar_", "pg_up")):
-                yield f"queries: {name}: is there already, with other labels"
-        if "instance" in query.columns:
-            yield f"queries: {query.prefix}: `instance` is the server's own label"
+        if query.prefix in parts:
+            yield f"queries: {query.prefix}: is the name of a part"
+        odd = [name for name in (query.prefix, *query.columns) if not _NAME.fullmatch(name)]
+        yield from (f"queries: {query.prefix!r}: {name!r} cannot be part of a name" for name in odd)
+        for name, role in values.items():
+            if name in ours or name.startswith(_OURS):
+                yield f"queries: {name}: is a metric of ours"
+            elif seen.setdefault(name, (labels, role)) != (labels, role):
+                yield f"queries: {name}: is there already, with other labels or of another kind"
+        yield from _label_faults(query)
 
 
-def _odd(columns: dict[str, Role]) -> Iterator[str]:
-    yield from (name for name in columns if not _NAME.fullmatch(name))
+def _label_faults(query: Query) -> Iterator[str]:
+    for name, role in query.columns.items():
+        if role == "label" and name.startswith("__"):
+            yield f"queries: {query.prefix}: {name!r} cannot be a label: names that begin with `__` are Prometheus' own"
+    if "instance" in query.columns:
+        yield f"queries: {query.prefix}: `instance` is the server's own label"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from agent.model import Family, Sample, gauge
+from collectors.postgres.frames import Row
 
 MOST: Final = 3000  # settings; a bare server has 350
+LONGEST: Final = 128  # characters of a name, or of a value
 # What our own session has set is not the server's; what neither reload nor promotion changes needs no second look.
 LOADED: Final = "SELECT pg_conf_load_time(), pg_is_in_recovery()"
 SQL: Final = """SELECT name, CASE WHEN source = 'session' THEN reset_val ELSE setting END, coalesce(unit, ''), vartype
     FROM pg_settings WHERE vartype IN ('bool', 'integer', 'real') LIMIT 3000"""
 _SCALE: Final = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_BYTES: Final = re.compile(r"(\d*)(B|kB|MB|GB|TB)")
+_BYTES: Final = re.compile(r"(\d{0,9})(B|kB|MB|GB|TB)")
 _POWER: Final = {"B": 0, "kB": 10, "MB": 20, "GB": 30, "TB": 40}
 _NO_NUMBER: Final = re.compile(r"[^0-9]*$")
 
@@ -25,12 +27,14 @@ class Settings:
     def __init__(self) -> None:
         self._families: dict[str, Family] = {}
 
-    def read(self, instance: str, rows: Iterable[Iterable[Any]]) -> Iterator[Sample]:
-        """The samples of rows of (name, setting, unit, type); a setting that is no number is left out."""
-        for name, setting, unit, kind in rows:
-            if (parsed := parse_setting(setting or "", unit, kind)) is not None:
-                value, suffix = parsed
-                yield Sample(self._family(name, suffix), (instance,), value)
+    def read(self, instance: str, row: Row) -> Iterator[Sample]:
+        """The sample of a row of (name, setting, unit, type), unless it is no number; raises ValueError for others."""
+        name, setting, unit, kind = row
+        if name is None or len(name) > LONGEST:
+            raise ValueError("is no setting")
+        if (parsed := parse_setting(setting or "", unit or "", kind or "")) is not None:
+            value, suffix = parsed
+            yield Sample(self._family(name, suffix), (instance,), value)
 
     def _family(self, name: str, suffix: str) -> Family:
         full = re.sub(r"[^a-zA-Z0-9_]", "_", f"pg_settings_{name}{suffix and '_'}{suffix}")
@@ -44,6 +48,8 @@ class Settings:
 
 def parse_setting(setting: str, unit: str, kind: str) -> tuple[float, str] | None:
     """Value and unit (`seconds`, `bytes` or none) of a setting; None for what is no number in a known unit."""
+    if max(len(setting), len(unit)) > LONGEST:
+        return None
     if kind == "bool":
         return float(setting == "on"), ""
     try:

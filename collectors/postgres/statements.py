@@ -1,19 +1,22 @@
 """What is asked of a server, as a table: parts of statements, each with the families its columns become.
 
-A statement selects its labels first, then one float8 a family, in the families' order; NULL is no sample.
+A statement selects its labels first, then one number a family, in the families' order; NULL is no sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from msgspec import Struct
 
 from agent.model import Family, Sample, counter, gauge
+from collectors.postgres.frames import Row
 
 DATABASE: Final = ("datname",)
 TABLE: Final = ("datname", "schemaname", "relname")
+LONGEST: Final = 1024  # characters of a label
+_LONGEST_NUMBER: Final = 64
 
 
 class Statement(Struct, frozen=True):
@@ -47,12 +50,12 @@ def gauges(prefix: str, labels: tuple[str, ...], table: dict[str, str]) -> tuple
     return tuple(gauge(f"{prefix}_{name}", help, "instance", *labels) for name, help in table.items())
 
 
-def read_rows(instance: str, families: tuple[Family, ...], rows: Iterable[Iterable[Any]]) -> Iterator[Sample]:
-    """The samples of a statement's rows."""
+def read_row(instance: str, families: tuple[Family, ...], row: Row) -> Iterator[Sample]:
+    """The samples of a row of a statement's; raises ValueError for one of another shape."""
     width = len(families[0].labels) - 1
-    for row in rows:
-        columns = tuple(row)
-        labels = (instance, *("" if label is None else label for label in columns[:width]))
-        for family, value in zip(families, columns[width:], strict=True):
-            if value is not None:
-                yield Sample(family, labels, value)
+    labels = (instance, *("" if label is None else label[:LONGEST] for label in row[:width]))
+    for family, text in zip(families, row[width:], strict=True):
+        if text is not None:
+            if len(text) > _LONGEST_NUMBER or "_" in text:
+                raise ValueError("is no number")
+            yield Sample(family, labels, float(text))

@@ -15,8 +15,9 @@ _PHASES: Final = (
     *("initializing", "scanning heap", "vacuuming indexes", "vacuuming heap", "cleaning up indexes"),
     *("truncating heap", "performing final cleanup"),
 )
-_VACUUMS: Final = """(SELECT DISTINCT ON (1, 2) d.datname::text, p.relid::regclass::text AS relname, p.param1,
-        p.param2, p.param3, p.param4, p.param5, p.param6, p.param7
+_VACUUMS: Final = """(SELECT DISTINCT ON (1, 2) d.datname::text,
+        regexp_replace(p.relid::regclass::text, '^public[.]', '') AS relname,
+        p.param1, p.param2, p.param3, p.param4, p.param5, p.param6, p.param7
     FROM pg_stat_get_progress_info('VACUUM') AS p LEFT JOIN pg_database d ON d.oid = p.datid
     ORDER BY 1, 2 LIMIT 500) v"""
 

@@ -1,91 +1,189 @@
-"""Rows of the simple query protocol, read off the wire as they pass by.
+"""What a server sends, between the socket and asyncpg: checked, counted, and its rows taken out as they pass by.
 
-pgbouncer's console answers simple queries alone, and asyncpg, which logs us in, throws away their rows. The format is
-that of PostgreSQL's protocol 3 (protocol-message-formats: RowDescription, DataRow), where values are text.
+Everything is asked with the simple query protocol, whose rows are text: no decoder of asyncpg's sees them, none of its
+own queries about types is needed, and pgbouncer's console knows no other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
-from typing import Final
+from collections.abc import AsyncIterator
+from typing import Final, cast
 
-from collectors.postgres.wire import Meter
+from collectors.postgres.errors import Failed, Trouble
+from collectors.postgres.frames import (
+    HEADER,
+    MOST_FRAME,
+    Login,
+    Refused,
+    Row,
+    checked,
+    parse_columns,
+    parse_row,
+)
 
-_HEADER: Final = struct.Struct("!ci")
-MOST_ROWS: Final = 20_000
+MOST: Final = 16 << 20  # bytes a server may send in one round; a thousand tables make half a MiB
+MOST_KEPT: Final = 4 << 20  # bytes of an answer's rows
+MOST_CELLS: Final = 100_000  # of an answer; the largest of ours, of 5000 backends, has 45,000
+_IDLE: Final = (b"N", b"A", b"v")
+BREATH: Final = 500  # cells after which the event loop gets its turn
 
-Row = dict[str, str]
+
+class Answer:
+    """The rows of an answer as they came; what is beyond the bounds was thrown away, and `whole` is False."""
+
+    def __init__(self, columns: list[str]) -> None:
+        self.columns = columns
+        self.whole = True
+        self._bodies: list[bytes] = []
+        self._kept = 0
+        self._most = MOST_CELLS // max(1, len(columns))
+
+    def add(self, body: bytes) -> None:
+        """One row."""
+        self._kept += len(body)
+        if self.whole and self._kept <= MOST_KEPT and len(self._bodies) < self._most:
+            self._bodies.append(body)
+        else:
+            self.whole = False
+
+    async def rows(self) -> AsyncIterator[Row]:
+        """Its rows, with turns for the event loop between them; raises `Failed` for odd ones, or where some lack."""
+        if not self.whole:
+            raise Failed("protocol")
+        width, seen = len(self.columns), 0
+        for body in self._bodies:
+            seen += width + 1
+            if seen > BREATH:
+                seen = 0
+                await asyncio.sleep(0)
+            try:
+                row = parse_row(body)
+            except (ValueError, struct.error):
+                raise Failed("protocol") from None
+            if len(row) != width:
+                raise Failed("protocol")
+            yield row
 
 
-class Tap(Meter):
-    """A meter that keeps the rows of the last answer; `take` gives and forgets them."""
+class Tap(asyncio.Protocol):
+    """Hands on to `inner` what it may see; cuts the connection when it is too much for a round, or no message at all.
 
-    def __init__(self, inner: asyncio.Protocol) -> None:
-        super().__init__(inner)
-        self._buffer = bytearray()
-        self._columns: list[str] = []
-        self._rows: list[Row] = []
+    `trouble` is why it was cut.
+    """
+
+    def __init__(self, inner: asyncio.Protocol, *, private: bool = False) -> None:
+        self.inner = inner
+        self.left = MOST
+        self.trouble: Trouble | None = None
+        self._login: Login | None = Login(private=private)
+        self._asked = False
+        self._rest = bytearray()
+        self._answer = Answer([])
+        self._transport: asyncio.Transport | None = None
+
+    def ask(self) -> None:
+        """A question is on its way: rows that come now are its answer."""
+        self._asked, self._answer = True, Answer([])
+
+    def take(self) -> Answer:
+        """The answer to the last question."""
+        answer, self._answer, self._asked = self._answer, Answer([]), False
+        return answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
+        self.inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Read along, then hand on."""
-        self._buffer += data
-        if not self._read():
-            self.left = -1  # no such message exists; what is cut off now is not listened to either
-        super().data_received(data)
-
-    def _read(self) -> bool:
-        at = 0
-        while len(self._buffer) - at >= _HEADER.size:
-            kind, length = _HEADER.unpack_from(self._buffer, at)
-            if length < 4:
-                return False
-            end = at + 1 + length
-            if end > len(self._buffer):
-                break
-            if kind in b"TD" and not self._message(kind, bytes(self._buffer[at + _HEADER.size : end])):
-                return False
-            at = end
-        del self._buffer[:at]
-        return True
-
-    def _message(self, kind: bytes, body: bytes) -> bool:
+        """Some bytes of the server's."""
+        if self.trouble is not None:
+            return
+        self.left -= len(data)
         try:
+            if self.left < 0:
+                raise Refused
+            passed = self._read(data)
+        except Refused as refused:
+            self._rest.clear()
+            self.trouble = refused.trouble
+            self.abort()
+        else:
+            if passed:
+                self.inner.data_received(passed)
+
+    def _read(self, data: bytes) -> bytes:
+        """What to hand on of the whole messages that are there."""
+        source: bytes | bytearray = data
+        if self._rest:
+            self._rest += data
+            source = self._rest
+        at, passed = 0, bytearray()
+        while len(source) - at >= HEADER.size:
+            kind, length = HEADER.unpack_from(source, at)
+            if not 4 <= length <= MOST_FRAME:
+                raise Refused
+            end = at + 1 + length
+            if end > len(source):
+                break
+            self._message(kind, bytes(source[at + HEADER.size : end]), passed)
+            at = end
+        if source is self._rest:
+            del self._rest[:at]
+        else:
+            self._rest += data[at:]
+        return bytes(passed)
+
+    def _message(self, kind: bytes, body: bytes, passed: bytearray) -> None:
+        if kind == b"D" and self._asked:
+            self._answer.add(body)
+            return
+        if kind in _IDLE:  # notices, and what nobody listens to
+            return
+        if self._login is not None:
+            body = self._login.checked(kind, body)
+        elif self._asked:
             if kind == b"T":
-                self._columns, self._rows = parse_columns(body), []
-            elif len(self._rows) < MOST_ROWS:
-                self._rows.append(dict(zip(self._columns, parse_row(body), strict=False)))
+                self._begin(body)
+                return
+            body = checked(kind, body)
+        elif kind == b"E":  # the server says goodbye: that it hangs up is what counts
+            return
+        elif kind == b"S":
+            body = checked(kind, body)
+        else:
+            raise Refused
+        if kind == b"Z":
+            self._login, self._asked = None, False
+        passed += HEADER.pack(kind, len(body) + 4) + body
+
+    def _begin(self, body: bytes) -> None:
+        try:
+            self._answer = Answer(parse_columns(body))
         except (ValueError, struct.error):
-            return False
-        return True
+            raise Refused from None
 
-    def take(self) -> list[Row]:
-        """The rows of the last answer."""
-        rows, self._rows = self._rows, []
-        return rows
+    def abort(self) -> None:
+        """Cut the connection."""
+        if self._transport is not None:
+            with contextlib.suppress(AttributeError):  # Python before 3.11.5, where TLS is closed already
+                self._transport.abort()
 
+    def eof_received(self) -> bool | None:
+        """The server says no more."""
+        return self.inner.eof_received()
 
-def parse_columns(body: bytes) -> list[str]:
-    """The column names of a RowDescription; raises ValueError, struct.error."""
-    (count,) = struct.unpack_from("!H", body)
-    names, at = [], 2
-    for _ in range(count):
-        end = body.index(b"\0", at)
-        names.append(body[at:end].decode("utf-8", "replace"))
-        at = end + 19  # the terminator and six numbers
-    return names
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end."""
+        self.inner.connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        """The server does not read."""
+        self.inner.pause_writing()
 
-def parse_row(body: bytes) -> list[str]:
-    """The values of a DataRow, NULL as nothing; raises ValueError, struct.error."""
-    (count,) = struct.unpack_from("!H", body)
-    values, at = [], 2
-    for _ in range(count):
-        (length,) = struct.unpack_from("!i", body, at)
-        at += 4
-        text = body[at : at + max(length, 0)]
-        if len(text) < length:
-            raise ValueError("a value ends beyond its message")
-        values.append(text.decode("utf-8", "replace"))
-        at += max(length, 0)
-    return values
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self.inner.resume_writing()

@@ -1,74 +1,30 @@
 """The way to a server, under asyncpg: name, address, TLS and a bound on what a server may send.
 
 asyncpg takes an event loop; ours makes the connections itself and hands everything else on. It does so because asyncpg
-bounds nothing (a message may have 2 GiB, an answer any number of rows), checks certificates against no other name than
-the host's, and tells a refused TLS handshake from a lost connection by its words alone.
+bounds nothing (a message may have 2 GiB, an answer any number of rows), believes lengths that end its process, checks
+certificates against no other name than the host's, tells a password to whoever asks for it, and tells a refused TLS
+handshake from a lost connection by its words alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import struct
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from agent.asker import Asker
 from agent.tls import client_context
 from collectors.postgres.errors import Failed
 from collectors.postgres.options import Login
+from collectors.postgres.tap import Tap
 
-MOST: Final = 16 << 20  # bytes a server may send in one round; a thousand tables make half a MiB
 _SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)  # protocol-message-formats: SSLRequest
 _RESOLVING: Final = 60.0  # seconds; the round's deadline comes first
 
 Address = tuple[socket.AddressFamily, str]
-
-
-class Meter(asyncio.Protocol):
-    """Hands on what comes in, and cuts the connection when it is too much for a round."""
-
-    def __init__(self, inner: asyncio.Protocol) -> None:
-        self.inner = inner
-        self.left = MOST
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is there."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
-        self.inner.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Some bytes of the server's."""
-        self.left -= len(data)
-        if self.left >= 0:
-            self.inner.data_received(data)
-        else:
-            self.abort()
-
-    def abort(self) -> None:
-        """Cut the connection."""
-        if self._transport is not None:
-            with contextlib.suppress(AttributeError):  # Python before 3.11.5, where TLS is closed already
-                self._transport.abort()
-
-    def eof_received(self) -> bool | None:
-        """The server says no more."""
-        return self.inner.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The end."""
-        self.inner.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """The server does not read."""
-        self.inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        """It reads again."""
-        self.inner.resume_writing()
 
 
 class _Asked(asyncio.Protocol):
@@ -87,15 +43,11 @@ class _Asked(asyncio.Protocol):
 
 
 class Dialer:
-    """An event loop to asyncpg; `meter` is that of the connection made last.
+    """An event loop to asyncpg; `tap` is that of the connection made last."""
 
-    `tap` makes another kind of meter.
-    """
-
-    def __init__(self, login: Login, tap: Callable[[asyncio.Protocol], Meter] = Meter) -> None:
+    def __init__(self, login: Login) -> None:
         self.login, self.target = login, login.target
-        self.meter: Meter | None = None
-        self._tap = tap
+        self.tap: Tap | None = None
         self._asker: Asker[list[Address] | OSError] = Asker(_look_up)
 
     def __getattr__(self, name: str) -> Any:
@@ -109,7 +61,7 @@ class Dialer:
         """A connection over a socket of this machine."""
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_unix_connection(_Asked, path)
-        return self._hand_over(factory, transport)
+        return self._hand_over(factory, transport, private=True)
 
     async def _dial(self, host: str, port: int) -> socket.socket:
         found = (await self._asker.ask([host], _RESOLVING)).get(host, [])
@@ -134,17 +86,19 @@ class Dialer:
     async def _greet(self, factory: Callable[[], asyncio.Protocol], link: socket.socket) -> Any:
         mode, loop = self.login.sslmode, asyncio.get_running_loop()
         transport, asked = await loop.create_connection(_Asked, sock=link)
+        private = False
         try:
             if mode != "disable":
                 transport.write(_SSL_REQUEST)
                 answer = await asked.answer
                 if answer == b"S":
                     transport = await self._secure(transport, asked)
+                    private = mode.startswith("verify")
                 elif answer != b"N":
                     raise Failed("protocol")
                 elif mode != "prefer":
                     raise Failed("tls")
-            return self._hand_over(factory, transport)
+            return self._hand_over(factory, transport, private=private)
         except BaseException:
             transport.abort()
             raise
@@ -160,12 +114,20 @@ class Dialer:
             raise Failed("tls")
         return secured
 
-    def _hand_over(self, factory: Callable[[], asyncio.Protocol], transport: asyncio.Transport) -> Any:
+    def _hand_over(
+        self, factory: Callable[[], asyncio.Protocol], transport: asyncio.Transport, *, private: bool
+    ) -> Any:
         inner = factory()
-        self.meter = self._tap(inner)
-        transport.set_protocol(self.meter)
-        self.meter.connection_made(transport)
+        tap = Tap(inner, private=private)
+        if hasattr(inner, "query"):  # and is not there to cancel what another connection does
+            self.tap = tap
+        transport.set_protocol(tap)
+        tap.connection_made(transport)
         return transport, inner
+
+    def forget(self) -> None:
+        """The next connection is not there yet."""
+        self.tap = None
 
     def close(self) -> None:
         """Let the resolving thread go."""

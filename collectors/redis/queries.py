@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -138,10 +139,16 @@ def parse_histogram(instance: str, info: Info, replies: Sequence[Any]) -> Iterat
         facts = dict(zip(map(text, details[::2]), details[1::2], strict=True))
         calls, buckets = float(facts["calls"]), facts["histogram_usec"]
         bounds, counts = tuple(map(float, buckets[::2])), tuple(map(float, buckets[1::2]))
-        if len(bounds) != len(counts) or list(bounds) != sorted(set(bounds)):
+        if len(bounds) != len(counts) or not (_rise(bounds) and _rise((*counts, calls), strictly=False)):
             raise ValueError("buckets without order")
         name = text(command)
         yield LATENCIES(Histogram(bounds, (*counts, calls), spent.get(name, 0.0)), instance, name)
+
+
+def _rise(numbers: Sequence[float], *, strictly: bool = True) -> bool:
+    """Whether numbers are finite, and each is more than the one before, or no less; NaN is neither."""
+    pairs = zip((-1.0, *numbers) if strictly else (0.0, *numbers), numbers, strict=False)
+    return all((left < right if strictly else left <= right) and right < math.inf for left, right in pairs)
 
 
 def parse_cluster(instance: str, info: Info, replies: Sequence[Any]) -> Iterator[Sample]:

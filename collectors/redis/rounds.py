@@ -106,17 +106,20 @@ class Round:
                 success &= matches is not None
                 names |= dict.fromkeys(matches or ())
             for portion in keys.batches(list(names)):
-                await self._measure(database, portion)
+                success &= await self._measure(database, portion)
         self._told("keys", success=success)
 
     async def _scan(self, key: Key) -> list[bytes] | None:
-        """The keys that match a pattern; None when the server does not let us search."""
+        """The keys that match a pattern; None when the server does not let us search, or answers with nonsense."""
         cursor, matches, complete = b"0", dict[bytes, None](), False
         for _ in range(keys.STEPS):
             reply = await self._link.ask("SCAN", cursor, "MATCH", key.name, "COUNT", keys.COUNT)
             if isinstance(reply, Exception):
                 return None
-            cursor, some = keys.parse_scan(reply)
+            try:
+                cursor, some = keys.parse_scan(reply)
+            except MALFORMED:
+                return None
             matches |= dict.fromkeys(some)
             complete = cursor == b"0"
             if complete or len(matches) > keys.MATCHES:
@@ -125,9 +128,13 @@ class Round:
         self.samples += keys.found(self._instance, key, len(matches), complete=complete)
         return list(matches)[: keys.MATCHES]
 
-    async def _measure(self, database: int, names: Sequence[bytes]) -> None:
+    async def _measure(self, database: int, names: Sequence[bytes]) -> bool:
         replies = await self._link.ask_all(keys.about(names))
         commands = keys.lengths(names, replies)
         sizes = await self._link.ask_all(list(commands.values())) if commands else []
         measured = dict(zip(commands, sizes, strict=True))
-        self.samples += keys.parse_keys(self._instance, database, names, replies, measured)
+        try:
+            self.samples += list(keys.parse_keys(self._instance, database, names, replies, measured))
+        except MALFORMED:  # a length that no float holds
+            return False
+        return True

@@ -236,6 +236,37 @@ def test_response_times_are_a_histogram() -> None:
     assert parse_times([]) == Histogram((), (0.0,), 0.0)
 
 
+@pytest.mark.parametrize("rows", [[("5", "1", "1"), ("1", "1", "1")], [("1", "1", "1")] * 2, [("-1", "1", "1")],
+                                  [("1", "-3", "1")], [(str(at + 1), "1", "1") for at in range(300)]])  # fmt: skip
+def test_bounds_without_order_are_no_histogram(rows: list[tuple[str, str, str]]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_times(rows)
+
+
+@pytest.mark.parametrize(
+    ("more", "mode"),
+    [
+        ({}, "prefer"),
+        ({"cert_file": "x"}, "require"),
+        ({"ca_file": "x"}, "verify-full"),
+        ({"server_name": "x"}, "verify-full"),
+        ({"url": "mysql://a?sslmode=require"}, "require"),
+        ({"url": "mysql://a?sslmode=require", "ca_file": "x"}, "verify-ca"),
+        ({"url": "mysql://a?sslmode=require", "server_name": "x"}, "verify-full"),
+        ({"url": "mysql://a?sslmode=verify-ca", "ca_file": "x", "server_name": "x"}, "verify-ca"),
+        ({"url": "mysql://a?sslmode=require", "insecure_skip_verify": True, "ca_file": "x"}, "require"),
+    ],
+)
+def test_what_there_is_to_verify_with_is_verified(more: dict[str, object], mode: str) -> None:
+    assert Options(**more).sslmode == mode  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["disable", "prefer"])
+def test_a_name_to_verify_contradicts_no_tls(mode: str) -> None:
+    with pytest.raises(ValueError, match="server_name contradict"):
+        Options(url=f"mysql://a?sslmode={mode}", server_name="x")
+
+
 def test_no_family_is_declared_twice_and_each_has_its_instance() -> None:
     assert max(Counter(family.name for family in METRICS).values()) == 1
     assert {family.labels[0] for family in METRICS} == {"instance"}
@@ -311,42 +342,41 @@ def test_a_login_says_who_we_are() -> None:
     assert encode_login("me", b"", "plugin", 0)[32:] == b"me\0\0"
 
 
-@pytest.mark.parametrize("plugin", ["mysql_clear_password", "dialog", "sha256_password"])
-def test_the_password_crosses_a_private_link_alone(plugin: str) -> None:
-    assert Account("u", b"s3cret", private=True).answer(plugin, NONCE) == b"s3cret\0"
-    open_link = Account("u", b"s3cret", private=False)
-    if plugin == "sha256_password":
-        assert open_link.answer(plugin, NONCE) == b"\x01"  # asks for the server's key
-    else:
+def account(*, private: bool = False, trusted: bool = False) -> Account:
+    return Account("u", b"s3cret", private=private, trusted=trusted)
+
+
+@pytest.mark.parametrize("plugin", ["mysql_clear_password", "dialog"])
+def test_who_asks_for_the_password_itself_gets_it_over_a_trusted_link_alone(plugin: str) -> None:
+    assert account(private=True, trusted=True).answer(plugin, NONCE) == b"s3cret\0"
+    for link in (account(private=True), account()):
         with pytest.raises(Failed) as failed:
-            open_link.answer(plugin, NONCE)
+            link.answer(plugin, NONCE)
         assert failed.value.trouble == "plugin"
+
+
+def test_plugins_that_hide_it_in_tls_get_it_over_any_tls_and_no_open_link() -> None:
+    assert account(private=True).answer("sha256_password", NONCE) == b"s3cret\0"
+    assert account(private=True).prove("caching_sha2_password", b"\x04") == b"s3cret\0"
+    assert account().prove("caching_sha2_password", b"\x03") is None
+    with pytest.raises(Failed, match="way to log in"):
+        account().answer("sha256_password", NONCE)
+    for plugin, told in (("caching_sha2_password", b"\x04"), ("sha256_password", b"-----BEGIN PUBLIC KEY-----")):
+        with pytest.raises(Failed, match="way to log in"):
+            account().prove(plugin, told)
 
 
 @given(st.binary(min_size=1), st.binary(min_size=20, max_size=20))
 def test_a_proof_holds_no_password(password: bytes, nonce: bytes) -> None:
     for plugin, length in (("mysql_native_password", 20), ("caching_sha2_password", 32)):
-        assert len(Account("u", password, private=False).answer(plugin, nonce)) == length
-        assert Account("u", b"", private=False).answer(plugin, nonce) == b""
-
-
-def test_what_is_sealed_only_the_owner_of_the_key_reads() -> None:
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    sealed = Account("u", b"s3cret", private=False)._sealed(
-        NONCE, key.public_key().public_bytes(serialization.Encoding.PEM, form)
-    )
-    opened = key.decrypt(sealed, padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None))  # noqa: S303  # the protocol's
-    assert bytes(a ^ b for a, b in zip(opened, NONCE, strict=False)) == b"s3cret\0"
+        assert len(Account("u", password, private=False, trusted=False).answer(plugin, nonce)) == length
+        assert Account("u", b"", private=False, trusted=False).answer(plugin, nonce) == b""
 
 
 def test_an_unknown_plugin_gets_no_answer() -> None:
     for plugin in ("mysql_old_password", "authentication_kerberos_client", ""):
         with pytest.raises(Failed):
-            Account("u", b"s3cret", private=True).answer(plugin, NONCE)
+            account(private=True, trusted=True).answer(plugin, NONCE)
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,25 @@ def test_a_histogram_is_cumulative_and_its_sum_is_in_info() -> None:
     assert samples == {("redis_commands_latencies_usec", "get"): Histogram((1, 2, 4), (1, 2, 3, 3), 30)}
 
 
+@pytest.mark.parametrize(
+    ("calls", "buckets"),
+    [
+        (3, [b"nan", 1]),
+        (3, [b"inf", 1]),
+        (3, [2, 1, 1, 2]),
+        (3, [1, 1, 1, 2]),
+        (3, [-5, 1]),
+        (3, [1, 2, 2, 1]),
+        (3, [1, 4]),
+        (b"nan", [1, 1]),
+    ],
+)
+def test_buckets_without_order_are_no_histogram(calls: object, buckets: list[object]) -> None:
+    reply = [[b"get", [b"calls", calls, b"histogram_usec", buckets]]]
+    with pytest.raises(ValueError, match="order"):
+        list(parse_histogram("i", parse_info(INFO), reply))
+
+
 def test_limits_come_from_the_configuration() -> None:
     reply = [b"databases", b"4", b"maxclients", b"100", b"client-output-buffer-limit", b"normal 0 1 2 slave 3 4 5"]
     assert databases(parse_info(""), [reply]) == 4

@@ -194,3 +194,30 @@ async def test_a_login_is_sent_and_seen_nowhere() -> None:
     assert b"hunter2" in heard
     assert down(samples) == "auth"
     assert "hunter2" not in repr((samples, options))
+
+
+@pytest.mark.parametrize(
+    ("key", "lies"),
+    [
+        ("queue", {b"TYPE": b"+string\r\n", b"STRLEN": b":1" + b"0" * 400 + b"\r\n"}),
+        ("queue*", {b"SCAN": b":7\r\n"}),
+        ("queue*", {b"SCAN": b"*2\r\n:1\r\n:2\r\n"}),
+    ],
+)
+async def test_nonsense_about_keys_fails_alone(key: str, lies: dict[bytes, bytes]) -> None:
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while count := int((await reader.readuntil(b"\r\n"))[1:]):
+            words = []
+            for _ in range(count):
+                length = int((await reader.readuntil(b"\r\n"))[1:])
+                words.append((await reader.readexactly(length + 2))[:-2])
+            info = bulk(INFO) if words[0] == b"INFO" else b"+OK\r\n"
+            writer.write(lies.get(words[0], info))
+            await writer.drain()
+
+    async with fake(behave) as first:
+        collector = Redis(Options(url=f"redis://{(await first.targets())[0]}", keys=(key,)))
+        values = found(await collector.probe(""))
+        await collector.close()
+    assert values["redis_up",] == 1
+    assert values["redis_query_success", "keys"] == 0
