@@ -10,6 +10,7 @@ import pytest
 from agent.health import BEHIND, UNPROVEN
 from agent.healthapi import report
 from agent.model import MetricBatch, Series, SeriesSet
+from agent.targets import Targets
 
 NOW = 10_000.0
 
@@ -80,7 +81,10 @@ def database(*series: tuple[str, dict[str, str], float]) -> Any:
     """The report of an agent with one Redis collector and what it saw."""
     rows = [Series(name, "gauge", "", "", tuple(sorted(labels.items()))) for name, labels, _ in series]
     batch = MetricBatch("redis", int(NOW * 1000) - 500, SeriesSet(rows), [value for *_, value in series])
-    runner = SimpleNamespace(kind="redis", name="redis", outcome="ok", error="", last_round_ms=NOW * 1000)
+    targets = Targets("redis", "redis")
+    targets.look([batch])
+    facts = {"kind": "redis", "name": "redis", "outcome": "ok", "error": "", "last_round_ms": NOW * 1000}
+    runner = SimpleNamespace(**facts, targets=targets)
     core: Any = SimpleNamespace(runners={"r": runner}, pipeline=SimpleNamespace(latest={"redis": batch}))
     return report("database", core, NOW)
 
@@ -93,9 +97,9 @@ def test_a_target_that_is_down_is_critical_with_its_reason() -> None:
         ("redis_exporter_last_scrape_error", {"instance": "other:6379", "err": ""}, 0.0),
     )
     assert found["status"] == "critical"
-    assert [(one["check"], one["status"], one["message"]) for one in found["checks"][1:]] == [
-        ("cache:6379", "critical", "refused"),
-        ("other:6379", "ok", ""),
+    assert [(one["collector"], one["check"], one["status"], one["message"]) for one in found["checks"][1:]] == [
+        ("redis", "cache:6379", "critical", "refused"),
+        ("redis", "other:6379", "ok", ""),
     ]
 
 
