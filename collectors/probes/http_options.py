@@ -13,6 +13,7 @@ from yarl import URL
 from agent.patterns import compile_pattern
 from collectors.probes.http_json import parse_expression
 from collectors.probes.link import Family
+from collectors.urls import login_hint
 from config import ClientOptions, Referenced, Secret, Size
 from config.secret import MASK
 from config.urls import without_secrets
@@ -66,12 +67,10 @@ def url_fault(text: str) -> str:
     try:
         url = URL(text)
     except ValueError:
-        return "is no URL"
-    return (
-        ""
-        if url.scheme in ("http", "https") and url.raw_host
-        else 'expected a URL such as "https://example.com/health"'
-    )
+        return f"is no URL{login_hint(text)}"
+    if url.scheme in ("http", "https") and url.raw_host:
+        return ""
+    return f'expected a URL such as "https://example.com/health"{login_hint(text)}'
 
 
 def shown(target: str) -> str:
