@@ -1,7 +1,7 @@
 """The one connection to a server, kept from round to round.
 
 A login may hang in the server, behind a lock on a catalogue that logins read, and nobody can cancel it there: its
-backend stays when we have gone. After a login that was cut off the next one waits, 1, 2, 4, 8 and then 16 rounds, and
+backend stays when we have gone. After a login that was cut off the next one waits, 1, 2 and then 4 rounds, and
 the rounds in between are a `timeout`; so few backends pile up, and the server has connections left for others.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 APPLICATION: Final = "nightjar"
 _FOR_EVER: Final = 3600.0  # seconds; the deadline of the round comes first
-_LONGEST_PAUSE: Final = 16  # rounds
+_LONGEST_PAUSE: Final = 4  # rounds: more would tell of a server that is back too late
 
 
 class Session:
