@@ -28,6 +28,27 @@ def need_peer(program: str) -> str:
     return found
 
 
+def has_ip6() -> bool:
+    """Whether the loopback has an IPv6 address."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def need_ping() -> None:
+    """Who may not ping, as in some containers, skips: that is a right and no server."""
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
+        try:
+            socket.socket(socket.AF_INET, kind, socket.IPPROTO_ICMP).close()
+        except PermissionError:
+            continue
+        return
+    pytest.skip("needs the right to ping")
+
+
 def free_port() -> int:
     """A TCP port of the loopback address that nobody listens on now."""
     with socket.socket() as probe:

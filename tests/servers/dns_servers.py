@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.collectors.probes.zoo import Certificates
-from tests.conftest import free_port, need_peer
+from tests.conftest import free_port, has_ip6, need_peer
 from tests.daemon import Process, within
 
 SERIAL = 2026010203
@@ -37,8 +37,7 @@ ns.sub  IN A    192.0.2.4
 CONFIG = """\
 server:
     ip-address: 127.0.0.1@{port}
-    ip-address: ::1@{port}
-    ip-address: 127.0.0.1@{tls}
+{ip6}    ip-address: 127.0.0.1@{tls}
     tls-service-key: {certificate}.key
     tls-service-pem: {certificate}.pem
     tls-port: {tls}
@@ -78,7 +77,8 @@ def nsd(tmp_path: Path) -> Iterator[Nsd]:
     port, tls = free_port(), free_port()
     config = folder / "nsd.conf"
     (folder / "nightjar.test.zone").write_text(ZONE)
-    config.write_text(CONFIG.format(port=port, tls=tls, folder=folder, certificate=folder / "good"))
+    ip6 = f"    ip-address: ::1@{port}\n" if has_ip6() else ""
+    config.write_text(CONFIG.format(port=port, ip6=ip6, tls=tls, folder=folder, certificate=folder / "good"))
     command = [need_peer("/usr/sbin/nsd"), "-d", "-c", str(config)]
     with Process(command, folder / "server.log") as process:
         for one in (port, tls):

@@ -19,7 +19,7 @@ from agent.model import Sample
 from collectors.probes.icmp import Icmp
 from collectors.probes.icmp_packets import HEADER, checksum
 from tests.collectors.probes.test_http import book, reason
-from tests.conftest import ROOT, free_port, need_peer
+from tests.conftest import ROOT, free_port, need_peer, need_ping
 from tests.daemon import Process, get, within
 from tests.servers.icmp_hosts import (
     EVERYBODY,
@@ -189,13 +189,16 @@ asyncio.run(main())
 def test_who_may_not_ping_is_told_how_to() -> None:
     """In a namespace where no group may, without the capability: no host is called down, the round is an error."""
     command = [need_peer("unshare"), "-n", need_peer("setpriv"), "--bounding-set=-net_raw", sys.executable, "-c", CHILD]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    assert ended.stderr == ""
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    if ended.returncode and "unshare" in ended.stderr:
+        pytest.skip(f"needs the right to make networks: {ended.stderr}")
+    assert (ended.returncode, ended.stderr) == (0, "")
     assert "ping_group_range" in ended.stdout
     assert "AmbientCapabilities=CAP_NET_RAW" in ended.stdout
 
 
 async def _beside(hosts: dict[str, str], folder: Path) -> None:
+    need_ping()
     port, file = free_port(), folder / "blackbox.yml"
     lines = [f"{{prober: icmp, timeout: 1s, icmp: {{preferred_ip_protocol: ip{family}}}}}" for family in "46"]
     file.write_text(f"modules:\n  ip4: {lines[0]}\n  ip6: {lines[1]}\n")

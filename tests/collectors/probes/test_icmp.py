@@ -30,22 +30,15 @@ from collectors.probes.icmp_packets import (
     parse_returned,
 )
 from tests.collectors.probes.test_http import book, reason
+from tests.conftest import has_ip6, need_ping
 
 LOOPS = pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 IP4, IP6 = socket.AF_INET, socket.AF_INET6
 
 
-def _has_ip6() -> bool:
-    try:
-        with socket.socket(IP6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
 async def probed(*targets: str, timeout: float = 3.0, **options: Any) -> dict[str, Any]:
     """One round, as the agent makes it."""
+    need_ping()
     prober = Icmp(Icmp.Options(targets=targets, **options))
     try:
         return book(list(await FanOut(prober, timeout).collect()))
@@ -65,7 +58,7 @@ def test_a_host_that_answers_is_up(factory: Callable[[], asyncio.AbstractEventLo
 
 async def test_a_host_of_ipv6_is_up_where_there_is_ipv6() -> None:
     found = await probed("::1")
-    assert reason(found) == ("" if _has_ip6() else "unreachable")
+    assert reason(found) == ("" if has_ip6() else "unreachable")
     assert found["probe_ip_protocol"] == 6.0
 
 
@@ -82,6 +75,7 @@ async def test_payloads_of_many_sizes_come_back(size: int) -> None:
 
 async def test_a_socket_serves_many_hosts_at_once_and_round_after_round() -> None:
     """Replies of 1,400 bytes from 256 hosts do not overflow the socket, and sockets do not pile up."""
+    need_ping()
     targets = tuple(f"127.0.1.{number}" for number in range(256))
     prober = Icmp(Icmp.Options(targets=targets, payload_size=1_400))
     opened = []
@@ -97,6 +91,7 @@ async def test_a_socket_serves_many_hosts_at_once_and_round_after_round() -> Non
 
 async def test_the_time_is_the_kernels_not_the_loops() -> None:
     """A loop that is held up for 50 ms after the request went out does not make the host slow."""
+    need_ping()
     prober = Icmp(Icmp.Options(targets=("127.0.0.1",)))
     await prober.targets()
 
