@@ -250,6 +250,7 @@ class Pipeline:
         self._items = 0
         self.lost = dict.fromkeys(ledger.LOST, 0)  # samples given up before they were accepted, by reason
         self.latest: dict[str, MetricBatch] = {}
+        self._clashes: set[frozenset[str]] = set()  # pairs of collectors that were told of
 
     def submit(self, collector: str, batches: list[MetricBatch]) -> None:
         """Take a round's batches; they are durable a quarter of a second later."""
@@ -270,7 +271,11 @@ class Pipeline:
         """Two collectors with the same series: receivers would keep a value of either, now of one, now of the other."""
         own = {(one.name, one.labels) for one in batch.series.series}
         for other in self.latest.values():
+            pair = frozenset({batch.collector, other.collector})
+            if pair in self._clashes:
+                continue
             if (clash := next((one for one in other.series.series if (one.name, one.labels) in own), None)) is not None:
+                self._clashes.add(pair)
                 log.warning(
                     "two collectors have the same series, and receivers keep one of them; tell them apart by `labels` "
                     "in a section",

@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Protocol
 
+from agent.tls import ClientFiles
+
 SSL_MODES: Final = ("disable", "prefer", "require", "verify-ca", "verify-full")
 
 
-class TlsOptions(Protocol):
+class TlsOptions(ClientFiles, Protocol):
     """The options about TLS."""
-
-    @property
-    def ca_file(self) -> str | None:
-        """Authorities to trust in place of the system's."""
-
-    @property
-    def cert_file(self) -> str | None:
-        """A certificate to show."""
-
-    @property
-    def key_file(self) -> str | None:
-        """Its key."""
 
     @property
     def insecure_skip_verify(self) -> bool:

@@ -6,6 +6,7 @@ A batch's checksum takes in that of its series set: values can never be read wit
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 from msgspec import Struct
 
@@ -101,3 +102,10 @@ def rejected_crc(one: RejectedBatch) -> int:
     """The checksum of a dead letter, without its id."""
     facts = (one.exporter, one.signal, one.time_ms, one.stored_ms, one.items, one.reason, one.message)
     return crc(facts, one.series, one.payload)
+
+
+def letter_of(row: tuple[Any, ...]) -> RejectedBatch | None:
+    """The dead letter that a row holds (its columns, then its checksum), if it is sound."""
+    one = RejectedBatch(*row[:-1])
+    whole = isinstance(one.series, bytes) and isinstance(one.payload, bytes)
+    return one if whole and rejected_crc(one) == row[-1] else None

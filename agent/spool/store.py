@@ -23,13 +23,24 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from agent.ledger import State
 from agent.spool.private import make_private
-from agent.spool.records import PAGE, ROW_OVERHEAD, Checkpoint, NewBatch, RejectedBatch, Row, crc, rejected_crc, stored
+from agent.spool.records import (
+    PAGE,
+    ROW_OVERHEAD,
+    Checkpoint,
+    NewBatch,
+    RejectedBatch,
+    Row,
+    crc,
+    letter_of,
+    rejected_crc,
+    stored,
+)
+from agent.spool.schema import BATCH, CHECKPOINT, PRAGMAS, REJECTED, SCHEMA
 from agent.spool.sets import Sets
 from agent.spool.witness import Seen, Witness, at_rest
 
@@ -37,36 +48,6 @@ FILE = "spool.db"
 LARGEST = 128 << 20  # bytes of a value; more is a damaged length, which would be allocated at once
 NOTHING = 1 << 62  # a time that no batch reaches
 DEAD_LETTERS = 1_000  # rows of the rejected table
-
-# The order decides the page of each table's root; it stays as it is.
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS sets (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, payload BLOB NOT NULL,
-    crc INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS batches (seq INTEGER PRIMARY KEY, signal TEXT NOT NULL, time_ms INTEGER NOT NULL,
-    stored_ms INTEGER NOT NULL, items INTEGER NOT NULL, total INTEGER NOT NULL, set_id INTEGER NOT NULL,
-    crc INTEGER NOT NULL, payload BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS checkpoints (id INTEGER PRIMARY KEY, source TEXT NOT NULL, key BLOB NOT NULL,
-    value BLOB NOT NULL, crc INTEGER NOT NULL, written INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS rejected (id INTEGER PRIMARY KEY, exporter TEXT NOT NULL, signal TEXT NOT NULL,
-    time_ms INTEGER NOT NULL, stored_ms INTEGER NOT NULL, items INTEGER NOT NULL, reason TEXT NOT NULL,
-    message TEXT NOT NULL, series BLOB NOT NULL, payload BLOB NOT NULL, crc INTEGER NOT NULL);
-"""
-
-PRAGMAS = (
-    f"page_size={PAGE}",
-    "auto_vacuum=INCREMENTAL",
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "cache_size=-1024",
-    "temp_store=MEMORY",
-    "cell_size_check=ON",
-    "trusted_schema=OFF",
-)
-
-BATCH = "SELECT seq, signal, time_ms, stored_ms, items, total, set_id, crc, payload FROM batches"
-REJECTED = "SELECT exporter, signal, time_ms, items, reason, message, series, payload, id, stored_ms, crc FROM rejected"
-CHECKPOINT = "SELECT key, value, crc, written FROM checkpoints"
 
 
 class Damaged(sqlite3.DatabaseError):
@@ -367,7 +348,7 @@ class Store:
     def rejected(self) -> list[RejectedBatch]:
         """The dead letters, oldest first; damaged ones left out."""
         rows = self._db.execute(f"{REJECTED} ORDER BY id")
-        return [one for row in rows if (one := _letter(row)) is not None]
+        return [one for row in rows if (one := letter_of(row)) is not None]
 
     # -- sizes and faults -----------------------------------------------------------------------------------------
 
@@ -393,11 +374,4 @@ class Store:
         faults += [f"batch {seq}: damaged, or its series set is" for seq, _, row in self.walk() if row is None]
         faults += self._sets.faults()
         letters = self._db.execute(REJECTED)
-        return faults + [f"rejected {row[8]}: damaged" for row in letters if _letter(row) is None]
-
-
-def _letter(row: tuple[Any, ...]) -> RejectedBatch | None:
-    """A dead letter, if it is sound."""
-    one = RejectedBatch(*row[:-1])
-    whole = isinstance(one.series, bytes) and isinstance(one.payload, bytes)
-    return one if whole and rejected_crc(one) == row[-1] else None
+        return faults + [f"rejected {row[8]}: damaged" for row in letters if letter_of(row) is None]

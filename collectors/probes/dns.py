@@ -22,7 +22,7 @@ from collectors.probes.dns_exchange import ask_datagram, ask_stream
 from collectors.probes.link import Address, Failed, Family, Link, Resolver, open_link, version_of
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import LOOKUP, PROTOCOL, Settled, certificate_samples
-from collectors.probes.targets import Targets, idle_faults, is_host, shown
+from collectors.probes.targets import Targets, idle_faults, is_host, target_faults
 from collectors.probes.trust import Trust
 from config import ClientOptions
 
@@ -292,11 +292,7 @@ def target_fault(target: str) -> str:
 
 
 def _option_faults(options: Dns.Options) -> Iterator[str]:
-    for target in options.targets:
-        if fault := target_fault(target):
-            yield f"targets: {shown(target)!r} {fault}"
-    if not options.targets and options.targets_file is None:
-        yield "targets: one of `targets` and `targets_file` is needed"
+    yield from target_faults(options.targets, options.targets_file, target_fault)
     if not options.expect_rcode:
         yield "expect_rcode: without one no answer is right"
     yield from idle_faults(options)

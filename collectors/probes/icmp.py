@@ -19,7 +19,7 @@ from agent.model import Sample, gauge
 from collectors.probes.icmp_echo import TOKEN, Echo, Reply
 from collectors.probes.link import Address, Failed, Family, Resolver, version_of
 from collectors.probes.outcome import DURATION, FAILURE, FAILURES, LOOKUP, PROTOCOL, STATE, SUCCESS, Settled
-from collectors.probes.targets import Targets, shown
+from collectors.probes.targets import Targets, target_faults
 
 PHASES: Final = ("resolve", "setup", "rtt")
 PHASE = gauge("probe_icmp_duration_seconds", "Duration of icmp request by phase", "instance", "phase")
@@ -46,11 +46,7 @@ class Icmp:
         recover_after: Annotated[int, Meta(ge=1)] = 1
 
         def __post_init__(self) -> None:
-            faults = [
-                f"targets: {shown(target)!r} {fault}" for target in self.targets if (fault := target_fault(target))
-            ]
-            if not self.targets and self.targets_file is None:
-                faults.append("targets: one of `targets` and `targets_file` is needed")
+            faults = [*target_faults(self.targets, self.targets_file, target_fault)]
             if faults:
                 raise ValueError(*faults)
 

@@ -101,6 +101,15 @@ def is_host(text: str) -> bool:
         return False
 
 
+def target_faults(targets: Sequence[str], file: str | None, fault: Callable[[str], str]) -> Iterator[str]:
+    """What is wrong with the options `targets` and `targets_file`; `fault` says it of one target."""
+    for target in targets:
+        if found := fault(target):
+            yield f"targets: {shown(target)!r} {found}"
+    if not targets and file is None:
+        yield "targets: one of `targets` and `targets_file` is needed"
+
+
 def idle_faults(options: ClientOptions) -> Iterator[str]:
     """Options of every client that would be ignored by a prober that does not speak HTTP."""
     for name in IDLE:

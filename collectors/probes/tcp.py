@@ -15,7 +15,7 @@ from agent.patterns import compile_pattern
 from collectors.probes.link import Failed, Family, Link, Reason, Resolver, open_link, words
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import REGEX, Settled, late_reason, link_samples
-from collectors.probes.targets import Targets, idle_faults, shown
+from collectors.probes.targets import Targets, idle_faults, target_faults
 from collectors.probes.tls import parse_target
 from collectors.probes.trust import Trust
 from config import ClientOptions, Secret, reveal
@@ -49,12 +49,8 @@ class Tcp:
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            faults = [
-                f"targets: {shown(target)!r} {fault}" for target in self.targets if (fault := target_fault(target))
-            ]
+            faults = [*target_faults(self.targets, self.targets_file, target_fault)]
             faults += idle_faults(self)
-            if not self.targets and self.targets_file is None:
-                faults.append("targets: one of `targets` and `targets_file` is needed")
             for step in self.steps:
                 try:
                     compile_pattern(step.expect.encode())

@@ -25,7 +25,7 @@ from collectors.probes.certificates import Certificate
 from collectors.probes.link import Failed, Family, Link, Peer, Reason, Resolver, open_link
 from collectors.probes.outcome import EARLIEST, SHOWN_NAMES, Settled, late_reason, link_samples
 from collectors.probes.outcome import FAMILIES as COMMON
-from collectors.probes.targets import Targets, idle_faults, is_host, shown
+from collectors.probes.targets import Targets, idle_faults, is_host, target_faults
 from collectors.probes.trust import Trust
 from collectors.probes.upgrade import PROTOCOLS, upgrade
 from config import ClientOptions, Secret
@@ -86,12 +86,8 @@ class Tls:
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            faults = [
-                f"targets: {shown(target)!r} {fault}" for target in self.targets if (fault := target_fault(target))
-            ]
+            faults = [*target_faults(self.targets, self.targets_file, target_fault)]
             faults += idle_faults(self)
-            if not self.targets and self.targets_file is None:
-                faults.append("targets: one of `targets` and `targets_file` is needed")
             if faults:
                 raise ValueError(*faults)
 

@@ -18,6 +18,7 @@ import aiohttp
 from yarl import URL
 
 from agent import __version__
+from agent.tls import client_context
 from config import ClientOptions, Secret, Size, environment, reveal
 
 Reason = Literal[
@@ -183,25 +184,10 @@ class Client:
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
             try:
-                self._tls = _tls_context(self._options)
+                self._tls = client_context(self._options, verify=not self._options.insecure_skip_verify)
             except OSError:  # of which ssl.SSLError is one
                 raise Failed("config") from None
         return self._tls
-
-
-def _tls_context(options: ClientOptions) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=options.ca_file)
-    if options.insecure_skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if options.cert_file is not None:
-        context.load_cert_chain(options.cert_file, options.key_file, password=_encrypted)
-    return context
-
-
-def _encrypted() -> str:
-    """Instead of OpenSSL's question on the terminal."""
-    raise OSError("the key is encrypted")
 
 
 def _target(response: aiohttp.ClientResponse, url: URL) -> URL:
