@@ -113,7 +113,7 @@ class Dns:
 
     async def targets(self) -> Sequence[str]:
         """The servers of this round."""
-        found = self._targets.now()
+        found = await self._targets.now()
         self._settled.keep(set(found))
         self._under_way.clear()
         return found
@@ -140,6 +140,7 @@ class Dns:
 
     async def close(self) -> None:
         """Let the resolver's threads go."""
+        self._targets.close()
         self._resolver.close()
 
     # -- asking ---------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ class Http:
 
     async def targets(self) -> Sequence[str]:
         """The URLs of this round."""
-        found = self._targets.now()
+        found = await self._targets.now()
         self._urls = {one: self._urls.get(one) or (URL(one), shown(one)) for one in found}
         self._names = numbered({one: name for one, (_, name) in self._urls.items()})
         self._settled.keep(set(self._names.values()))
@@ -126,6 +126,7 @@ class Http:
 
     async def close(self) -> None:
         """Let the resolver's threads go."""
+        self._targets.close()
         self._resolver.close()
 
     # -- the way there --------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Icmp:
         for family in (socket.AF_INET, socket.AF_INET6):
             if family not in self._echoes:
                 self._open(family)
-        found = self._targets.now()
+        found = await self._targets.now()
         self._settled.keep(set(found))
         self._under_way.clear()
         return found
@@ -117,6 +117,7 @@ class Icmp:
 
     async def close(self) -> None:
         """Let go of the sockets and of the resolver's threads."""
+        self._targets.close()
         for echo in self._echoes.values():
             echo.close()
         self._echoes.clear()

@@ -74,7 +74,7 @@ class Tcp:
 
     async def targets(self) -> Sequence[str]:
         """The places of this round."""
-        found = self._targets.now()
+        found = await self._targets.now()
         self._settled.keep(set(found))
         self._links.clear()
         return found
@@ -102,6 +102,7 @@ class Tcp:
 
     async def close(self) -> None:
         """Let the resolver's threads go."""
+        self._targets.close()
         self._resolver.close()
 
     def _samples(self, target: str, seconds: float, reason: Reason | None) -> list[Sample]:

@@ -116,7 +116,7 @@ class Tls:
 
     async def targets(self) -> Sequence[str]:
         """The places of this round; of a pattern the files that are there now."""
-        wanted = self._targets.now()
+        wanted = await self._targets.now()
         files = await self._listing.ask([one for one in wanted if is_path(one)], PATIENCE)
         found = list(dict.fromkeys(file for one in wanted for file in files.get(one, [one])))  # patterns may overlap
         self._by_pattern = set(found) - set(wanted)
@@ -137,6 +137,7 @@ class Tls:
 
     async def close(self) -> None:
         """Let the threads go."""
+        self._targets.close()
         for one in (self._resolver, self._listing, self._reading):
             one.close()
 

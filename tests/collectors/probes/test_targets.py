@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from collectors.probes import dns, tcp, tls
-from collectors.probes.targets import Targets, is_host, shown
+from collectors.probes.targets import MOST, Targets, is_host, shown
 from collectors.probes.tcp import Tcp
 from collectors.probes.tls import Tls
 from tests.collectors.probes.test_http import certificates
@@ -22,56 +24,92 @@ def watching(file: Path) -> Targets:
     return Targets((), str(file), tcp.target_fault)
 
 
-def test_lines_that_are_no_targets_are_told_once_a_reading(tmp_path: Path) -> None:
+async def test_lines_that_are_no_targets_are_told_once_a_reading(tmp_path: Path) -> None:
     file = tmp_path / "targets"
     file.write_text("a:1\nb\n\n# c\nd e\n127.0.0.1:17012:3\n")
     targets = watching(file)
     with capture_logs() as logs:
-        assert [*targets.now(), *targets.now()] == ["a:1", "a:1"]
+        assert [*await targets.now(), *await targets.now()] == ["a:1", "a:1"]
     (entry,) = logs
     assert entry["event"] == "lines that are no targets are left out"
     assert (entry["lines"], entry["first"]) == (3, f"{file}:2")
     assert entry["fault"] == tcp.target_fault("b")
 
 
-def test_a_file_that_became_empty_is_told_once(tmp_path: Path) -> None:
+async def test_a_file_that_became_empty_is_told_once(tmp_path: Path) -> None:
     file = tmp_path / "targets"
     file.write_text("a:1\n")
     targets = watching(file)
-    assert list(targets.now()) == ["a:1"]
+    assert list(await targets.now()) == ["a:1"]
     with capture_logs() as logs:
         for text in ("", "", "# none\n"):
             file.write_text(text)
-            assert list(targets.now()) == []
+            assert list(await targets.now()) == []
     assert [one["event"] for one in logs] == ["the file of targets holds no targets; those it had end"]
 
 
-def test_a_file_that_is_empty_from_the_start_is_told_so(tmp_path: Path) -> None:
+async def test_a_file_that_is_empty_from_the_start_is_told_so(tmp_path: Path) -> None:
     file = tmp_path / "targets"
     file.write_text("\n")
     targets = watching(file)
     with capture_logs() as logs:
-        assert [*targets.now(), *targets.now()] == []
+        assert [*await targets.now(), *await targets.now()] == []
     assert [one["event"] for one in logs] == ["the file of targets holds no targets"]
 
 
-def test_a_missing_file_keeps_what_is_known_and_says_so_only_then(tmp_path: Path) -> None:
+async def test_a_missing_file_keeps_what_is_known_and_says_so_only_then(tmp_path: Path) -> None:
     file = tmp_path / "targets"
     targets = watching(file)
     with capture_logs() as logs:
-        assert [*targets.now(), *targets.now()] == []
+        assert [*await targets.now(), *await targets.now()] == []
         file.write_text("a:1\n")
-        assert list(targets.now()) == ["a:1"]
+        assert list(await targets.now()) == ["a:1"]
         file.rename(tmp_path / "away")
-        assert [*targets.now(), *targets.now()] == ["a:1", "a:1"]
+        assert [*await targets.now(), *await targets.now()] == ["a:1", "a:1"]
         (tmp_path / "away").rename(file)
-        assert list(targets.now()) == ["a:1"]
+        assert list(await targets.now()) == ["a:1"]
         file.unlink()
-        assert list(targets.now()) == ["a:1"]
+        assert list(await targets.now()) == ["a:1"]
     assert [one["event"] for one in logs] == [
         "the file of targets cannot be read",
         "the file of targets cannot be read; those known stay",
         "the file of targets cannot be read; those known stay",
+    ]
+
+
+async def test_a_file_of_too_many_is_read_as_far_as_it_may_be(tmp_path: Path) -> None:
+    file = tmp_path / "targets"
+    file.write_text("".join(f"a{number}:1\n" for number in range(MOST + 5)))
+    with capture_logs() as logs:
+        assert len(await watching(file).now()) == MOST
+    assert (logs[0]["lines"], logs[0]["first"]) == (5, f"{file}:{MOST + 1}")
+
+
+async def test_a_file_that_does_not_answer_keeps_what_is_known_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading in a thread stands for a dead mount: it goes on only when the test lets it."""
+    file, gate = tmp_path / "targets", threading.Event()
+    file.write_text("a:1\n")
+    slow = False
+
+    def fault(text: str) -> str:
+        return "" if not slow or gate.wait(20) else "late"
+
+    targets = Targets((), str(file), fault)
+    monkeypatch.setattr("collectors.probes.targets.PATIENCE", 0.05)
+    assert list(await targets.now()) == ["a:1"]
+    slow = True
+    file.write_text("a:1\nb:1\n")
+    with capture_logs() as logs:
+        assert [*await targets.now(), *await targets.now()] == ["a:1", "a:1"]
+    gate.set()
+    slow = False
+    while "b:1" not in await targets.now():
+        await asyncio.sleep(0)
+    targets.close()
+    assert [(one["event"], one["error"]) for one in logs] == [
+        ("the file of targets cannot be read; those known stay", "it does not answer in time")
     ]
 
 
