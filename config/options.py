@@ -128,7 +128,8 @@ class Section(Struct, frozen=True, kw_only=True):
 class Config(Struct, frozen=True, kw_only=True):
     """A whole configuration, checked; `places` says where each option that is not a default was written.
 
-    The keys of `places` are paths such as `("agent", "interval")` and `("collectors", name, "url")`.
+    The keys of `places` are paths such as `("agent", "interval")` and `("collectors", name, "url")`, of a rule
+    `("rules", number, "expr")`.
     """
 
     agent: AgentOptions = field(default_factory=AgentOptions)
