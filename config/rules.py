@@ -1,4 +1,4 @@
-"""`[[rules]]`: Prometheus' alerting rules, as a configuration, a rule file and a collector's own defaults write them."""
+"""`[[rules]]`: Prometheus' alerting rules, as a configuration, a rule file or a collector's defaults write them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
 
 
 class Recording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A recording rule of a rule file: what `expr` answers becomes series of the name `record`, for the rules after it."""
+    """A recording rule of a rule file: what `expr` answers becomes series named `record`, for the rules after it."""
 
     record: Annotated[str, Meta(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$", description="a metric name")]
     expr: str
