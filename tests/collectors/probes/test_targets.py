@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,24 @@ from tests.logged import capture_logs
 
 __all__ = ["certificates"]
 
-
-def watching(file: Path) -> Targets:
-    return Targets((), str(file), tcp.target_fault)
+Watching = Callable[[Path], Targets]
 
 
-async def test_lines_that_are_no_targets_are_told_once_a_reading(tmp_path: Path) -> None:
+@pytest.fixture
+def watching() -> Iterator[Watching]:
+    """Targets of a file; their threads go at the end."""
+    made: list[Targets] = []
+
+    def watch(file: Path) -> Targets:
+        made.append(Targets((), str(file), tcp.target_fault))
+        return made[-1]
+
+    yield watch
+    for one in made:
+        one.close()
+
+
+async def test_lines_that_are_no_targets_are_told_once_a_reading(tmp_path: Path, watching: Watching) -> None:
     file = tmp_path / "targets"
     file.write_text("a:1\nb\n\n# c\nd e\n127.0.0.1:17012:3\n")
     targets = watching(file)
@@ -36,7 +49,7 @@ async def test_lines_that_are_no_targets_are_told_once_a_reading(tmp_path: Path)
     assert entry["fault"] == tcp.target_fault("b")
 
 
-async def test_a_file_that_became_empty_is_told_once(tmp_path: Path) -> None:
+async def test_a_file_that_became_empty_is_told_once(tmp_path: Path, watching: Watching) -> None:
     file = tmp_path / "targets"
     file.write_text("a:1\n")
     targets = watching(file)
@@ -48,7 +61,7 @@ async def test_a_file_that_became_empty_is_told_once(tmp_path: Path) -> None:
     assert [one["event"] for one in logs] == ["the file of targets holds no targets; those it had end"]
 
 
-async def test_a_file_that_is_empty_from_the_start_is_told_so(tmp_path: Path) -> None:
+async def test_a_file_that_is_empty_from_the_start_is_told_so(tmp_path: Path, watching: Watching) -> None:
     file = tmp_path / "targets"
     file.write_text("\n")
     targets = watching(file)
@@ -57,7 +70,7 @@ async def test_a_file_that_is_empty_from_the_start_is_told_so(tmp_path: Path) ->
     assert [one["event"] for one in logs] == ["the file of targets holds no targets"]
 
 
-async def test_a_missing_file_keeps_what_is_known_and_says_so_only_then(tmp_path: Path) -> None:
+async def test_a_missing_file_keeps_what_is_known_and_says_so_only_then(tmp_path: Path, watching: Watching) -> None:
     file = tmp_path / "targets"
     targets = watching(file)
     with capture_logs() as logs:
@@ -77,7 +90,7 @@ async def test_a_missing_file_keeps_what_is_known_and_says_so_only_then(tmp_path
     ]
 
 
-async def test_a_file_of_too_many_is_read_as_far_as_it_may_be(tmp_path: Path) -> None:
+async def test_a_file_of_too_many_is_read_as_far_as_it_may_be(tmp_path: Path, watching: Watching) -> None:
     file = tmp_path / "targets"
     file.write_text("".join(f"a{number}:1\n" for number in range(MOST + 5)))
     with capture_logs() as logs:
