@@ -1,0 +1,103 @@
+"""An expression that was read: what it looks at, what it answers, and which limit it holds its values against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from agent.promql.arithmetic import COMPARISON
+from agent.promql.operators import BetweenNumbers, NegativeNumber, Sets, WithNumber
+from agent.promql.parse import parse
+from agent.promql.points import Constant, Moment, Node, Vector
+from agent.promql.ranges import BRIEF
+from agent.promql.selectors import LOOKBACK_MS, Instant, Ranged, Selector
+from agent.promql.window import Window
+
+MARGIN_MS: Final = 60_000  # a range begins before its first sample: what is kept reaches as far back and a round more
+_MIRRORED: Final = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
+
+
+class Limit(NamedTuple):
+    """The comparison that an alert is about: it holds for `values` `op` `bound`."""
+
+    values: Node[Vector]
+    op: str
+    bound: float
+
+
+class Query:
+    """An expression. `kind` is scalar, vector or string; `names` are the metrics that it names."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._node, self.kind, self._selectors, self._functions = parse(text)
+        self.limit = _limit(self._node)
+        self.names = frozenset(one.selector.name for one in self._selectors if one.selector.name)
+
+    def evaluate(self, at: Moment) -> Any:
+        """A float, a string, or a list of `Point`, by `kind`; raises `QueryError`."""
+        return self._node.evaluate(at)
+
+    @property
+    def past(self) -> dict[Selector, int]:
+        """How far back each selector looks (ms) that looks further than the latest round."""
+        found: dict[Selector, int] = {}
+        for one in self._selectors:
+            if isinstance(one, Ranged):
+                reach = one.range_ms + one.offset_ms
+            elif one.offset_ms:
+                reach = one.offset_ms + LOOKBACK_MS
+            else:
+                continue
+            found[one.selector] = max(found.get(one.selector, 0), reach)
+        return found
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether two rounds shortly after another are not enough to judge it."""
+        return any(one.offset_ms for one in self._selectors) or not self._functions <= BRIEF
+
+    @property
+    def asks_for_absence(self) -> bool:
+        """Whether it may answer where there are no series: of a part of the collectors that says nothing."""
+        return "absent(" in self.text or "absent_over_time(" in self.text
+
+
+def parse_query(text: str) -> Query:
+    """Read an expression; raises ValueError with words for people when it is wrong or cannot be evaluated here."""
+    return Query(text)
+
+
+def window_of(queries: Iterable[Query]) -> Window:
+    """A window that keeps what these expressions need."""
+    wanted: dict[Selector, int] = {}
+    for query in queries:
+        for selector, reach in query.past.items():
+            wanted[selector] = max(wanted.get(selector, 0), reach + MARGIN_MS)
+    return Window(wanted)
+
+
+def _limit(node: Node[Any]) -> Limit | None:
+    """The comparison with a fixed number that decides; what `and` or `unless` add to it only restricts it."""
+    while isinstance(node, Sets) and node.op in ("and", "unless"):
+        node = node.left
+    if not isinstance(node, WithNumber) or node.op not in COMPARISON or node.as_bool:
+        return None
+    if (bound := _fixed(node.number)) is None:
+        return None
+    return Limit(node.vector, _MIRRORED[node.op] if node.swapped else node.op, bound)
+
+
+def _fixed(node: Node[float]) -> float | None:
+    """The number that an expression always is."""
+    if isinstance(node, Constant):
+        return float(node.value)
+    if isinstance(node, NegativeNumber):
+        return None if (found := _fixed(node.operand)) is None else -found
+    if isinstance(node, BetweenNumbers):
+        sides = _fixed(node.left), _fixed(node.right)
+        return None if None in sides else node.evaluate(Moment(0.0, ()))
+    return None
+
+
+__all__ = ["Instant", "Limit", "Query", "parse_query", "window_of"]

@@ -1,0 +1,136 @@
+"""What rules remember: the samples of the series that their ranges and offsets ask for, as long as they ask for them.
+
+Two arrays a series, 16 bytes a sample. The number of samples is bounded; what would go beyond is not kept, and the
+expressions that need it say so instead of judging from a part.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from agent.model import STALE, MetricBatch
+from agent.promql.points import Labels, QueryError, Run
+
+if TYPE_CHECKING:
+    from agent.promql.selectors import Selector
+
+MOST: Final = 1_000_000  # samples of a window: 16 MB
+
+
+class _Track:
+    """The samples of one series; the end of a series is the time it ended at, which a later sample takes back."""
+
+    __slots__ = ("ended_ms", "times", "values")
+
+    def __init__(self) -> None:
+        self.times: array[int] = array("q")
+        self.values: array[float] = array("d")
+        self.ended_ms = 0
+
+    def drop_before(self, time_ms: int) -> int:
+        """Forget what is that old or older; how many samples that were."""
+        count = bisect_right(self.times, time_ms)
+        if count:
+            del self.times[:count]
+            del self.values[:count]
+        return count
+
+
+class Window:
+    """The past that some selectors need: `wanted` maps each to how far it looks back, in ms."""
+
+    def __init__(self, wanted: dict[Selector, int], most: int = MOST) -> None:
+        self._kept = {selector: (keep_ms, dict[tuple[str, Labels], _Track]()) for selector, keep_ms in wanted.items()}
+        self._most = most
+        self._samples = 0
+        self._first_ms = self._last_ms = 0
+        self._short: set[Selector] = set()  # those that could not keep all they ask for
+
+    def __len__(self) -> int:
+        return self._samples
+
+    def adopt(self, other: Window) -> None:
+        """Take over what another window knows of the selectors that both have; for a change of rules."""
+        for selector, (_, tracks) in other._kept.items():
+            if selector in self._kept:
+                self._kept[selector][1].update(tracks)
+                self._samples += sum(len(one.times) for one in tracks.values())
+        self._first_ms, self._last_ms, self._short = other._first_ms, other._last_ms, other._short & set(self._kept)
+
+    def take(self, batches: Iterable[MetricBatch]) -> None:
+        """The batches of a round: samples, and ends of series."""
+        for batch in batches:
+            if not len(batch):
+                continue
+            ended = batch.values[0] is STALE
+            for selector, (keep_ms, tracks) in self._kept.items():
+                if ended:
+                    self._end(batch, tracks)
+                else:
+                    self._add(selector, batch, keep_ms, tracks)
+            self._first_ms = self._first_ms or batch.time_ms
+            self._last_ms = max(self._last_ms, batch.time_ms)
+
+    def _add(
+        self, selector: Selector, batch: MetricBatch, keep_ms: int, tracks: dict[tuple[str, Labels], _Track]
+    ) -> None:
+        oldest = batch.time_ms - keep_ms
+        for (name, labels, value), at in selector.points(batch):
+            extra = batch.extras.get(at)
+            time_ms = (extra.time_ms if extra is not None else 0) or batch.time_ms
+            track = tracks.get((name, labels)) or tracks.setdefault((name, labels), _Track())
+            if track.times and time_ms <= track.times[-1]:
+                continue
+            self._samples -= track.drop_before(oldest)
+            if self._samples >= self._most:
+                self._short.add(selector)
+                continue
+            track.times.append(time_ms)
+            track.values.append(value)
+            track.ended_ms = 0
+            self._samples += 1
+
+    @staticmethod
+    def _end(batch: MetricBatch, tracks: dict[tuple[str, Labels], _Track]) -> None:
+        if not tracks:
+            return
+        gone = {(series.name, series.labels) for series in batch.series.series}
+        for key, track in tracks.items():
+            if not track.ended_ms and (key in gone or _whole(*key) in gone):
+                track.ended_ms = batch.time_ms
+
+    def tidy(self, now_ms: int) -> None:
+        """Forget what nobody asks for any more."""
+        for keep_ms, tracks in self._kept.values():
+            for key, track in list(tracks.items()):
+                self._samples -= track.drop_before(now_ms - keep_ms)
+                if not track.times:
+                    del tracks[key]
+        if self._samples < self._most:
+            self._short.clear()
+
+    def bounds(self) -> tuple[int, int]:
+        """The times of the first and of the latest round (Unix ms)."""
+        return self._first_ms, self._last_ms
+
+    def cut(self, selector: Selector, start_ms: int, end_ms: int, *, ends: bool = False) -> list[Run]:
+        """The samples after a start, up to an end (Unix ms), by series; with `ends`, without series that have ended."""
+        kept = self._kept.get(selector)
+        if kept is None or selector in self._short:
+            raise QueryError("needs more history than is kept")
+        runs = []
+        for (name, labels), track in kept[1].items():
+            first, last = bisect_right(track.times, start_ms), bisect_right(track.times, end_ms)
+            if first == last or (ends and track.ended_ms and track.ended_ms <= end_ms):
+                continue
+            runs.append(Run(name, labels, track.times[first:last], track.values[first:last]))
+        return runs
+
+
+def _whole(name: str, labels: Labels) -> tuple[str, Labels]:
+    """The histogram or summary that a series would be a part of."""
+    base = name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum")
+    return base, tuple([pair for pair in labels if pair[0] not in ("le", "quantile")])
