@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from math import inf
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from agent.core import Core
 from agent.delivery import Delivery
 from agent.fanout import FanOut
-from agent.model import Collector, Prober
-from agent.pipeline import Stamper
+from agent.model import Collector, MetricBatch, Prober
 from agent.plugins import COLLECTORS, EXPORTERS, Plugins
+from agent.rules.inforce import InForce, rules_in_force
+from agent.rules.judge import Judge
 from agent.runner import Runner
 from agent.selfmetrics import SelfMetrics
+from agent.stamper import Stamper, standing_labels
 from config import CollectorCommon, Config, ExporterCommon, Section
 
 OWN = "nightjar"  # the collector of the agent's own state
+Submit = Callable[[str, list[MetricBatch]], None]
 CLOSING = 5.0  # seconds an exporter that goes gets for the request under way
 
 
@@ -46,6 +52,8 @@ class Plan(Struct, frozen=True):
     sections: dict[str, Section]
     runners: dict[str, Runner]
     deliveries: dict[str, Delivery]
+    rules: list[InForce]
+    judge: Judge | None  # of other rules than before
 
 
 class Assembly:
@@ -58,6 +66,7 @@ class Assembly:
         self._built: dict[str, Part] = {}
         self._sections: dict[str, Section] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._rules: list[InForce] = []
 
     def plan(self, config: Config) -> Plan:
         """Build what a configuration asks for and is not there yet; touches nothing that runs. Raises `Refused`."""
@@ -65,7 +74,9 @@ class Assembly:
         runners = {name: self._runner(name, part) for name, part in wanted.items() if self._built.get(name) != part}
         sections = {one.name: one for one in config.exporters}
         deliveries = {name: self._delivery(one) for name, one in sections.items() if self._sections.get(name) != one}
-        return Plan(wanted, sections, runners, deliveries)
+        rules = rules_of(config)
+        judge = Judge(rules) if rules != self._rules else None
+        return Plan(wanted, sections, runners, deliveries, rules, judge)
 
     async def change(self, plan: Plan) -> dict[str, list[str]]:
         """Carry a plan out; answers the names of what was added, changed, removed."""
@@ -79,6 +90,9 @@ class Assembly:
             "changed": [name for name in (*runners, *deliveries) if name in self._built or name in self._sections],
             "removed": [*gone, *lost],
         }
+        if plan.judge is not None:
+            plan.judge.succeed(self._core.judge)
+            self._core.judge, self._rules = plan.judge, plan.rules
         await self._replace_deliveries(deliveries, lost)
         self._sections = plan.sections
         if plan.sections:  # an agent without exporters takes nothing in, and leaves what waits for others alone
@@ -93,25 +107,8 @@ class Assembly:
     # -- collectors -----------------------------------------------------------------------------------------------
 
     def _runner(self, name: str, part: Part) -> Runner:
-        context = [dict(layer) for layer in part.context]
-        return Runner(
-            name,
-            part.section.kind if part.section else OWN,
-            self._collector(part),
-            Stamper(name, context),
-            interval=part.interval,
-            timeout=part.timeout,
-            submit=self._core.pipeline.submit,
-        )
-
-    def _collector(self, part: Part) -> Collector:
-        if part.section is None:
-            return SelfMetrics(self._core)
-        common = part.section.common
-        assert isinstance(common, CollectorCommon)  # noqa: S101  # by construction of Config
-        own = getattr(COLLECTORS.plugin(part.section.kind), "own_labels", False)
-        found = build(COLLECTORS, part.section, **({"labels": common.labels, "timeout": part.timeout} if own else {}))
-        return FanOut(found, part.timeout) if isinstance(found, Prober) else found
+        own = SelfMetrics(self._core) if part.section is None else None
+        return _runner(name, part, own or _collector(part), self._core.pipeline.submit)
 
     async def _replace_runners(self, new: dict[str, Runner], gone: list[str]) -> None:
         old = [self.runners[name] for name in (*gone, *new) if name in self.runners]
@@ -157,6 +154,33 @@ class Assembly:
         )
 
 
+def rules_of(config: Config) -> list[InForce]:
+    """The rules that count with a configuration, and those that are switched off."""
+    return rules_in_force(config, {one.kind: COLLECTORS.rules(one.kind) for one in config.collectors})
+
+
+def build_runner(section: Section, config: Config, submit: Submit, *, within: float = inf) -> Runner:
+    """A runner for rounds outside of the daemon, each within so many seconds; raises `Refused`."""
+    part = _part(section, config)
+    part = msgspec.structs.replace(part, timeout=min(part.timeout, within))
+    return _runner(section.name, part, _collector(part), submit)
+
+
+def _runner(name: str, part: Part, collector: Collector, submit: Submit) -> Runner:
+    kind = part.section.kind if part.section else OWN
+    stamper = Stamper(name, [dict(layer) for layer in part.context])
+    return Runner(name, kind, collector, stamper, interval=part.interval, timeout=part.timeout, submit=submit)
+
+
+def _collector(part: Part) -> Collector:
+    assert part.section is not None  # noqa: S101  # by the callers
+    common = part.section.common
+    assert isinstance(common, CollectorCommon)  # noqa: S101  # by construction of Config
+    own = getattr(COLLECTORS.plugin(part.section.kind), "own_labels", False)
+    found = build(COLLECTORS, part.section, **({"labels": common.labels, "timeout": part.timeout} if own else {}))
+    return FanOut(found, part.timeout) if isinstance(found, Prober) else found
+
+
 def build(plugins: Plugins, section: Section, **more: Any) -> Any:
     """The collector or exporter of a section; raises `Refused` when it does not accept its options."""
     try:
@@ -170,10 +194,7 @@ def build(plugins: Plugins, section: Section, **more: Any) -> Any:
 def _part(section: Section, config: Config) -> Part:
     assert isinstance(section.common, CollectorCommon)  # noqa: S101  # by construction of Config
     plugin = COLLECTORS.plugin(section.kind)
-    host = "agent" if getattr(plugin, "remote", False) else "instance"
-    own = {host: config.agent.instance, "job": getattr(plugin, "job", section.kind)}
-    if getattr(plugin, "module", False):
-        own["module"] = section.name
+    own = standing_labels(plugin, section.kind, section.name, config.agent.instance)
     upper = (section.common.labels, config.agent.labels)
     # Left out where they are set above, so that no `exported_…` label remembers a default.
     unsaid = {name: value for name, value in own.items() if not any(name in layer for layer in upper)}

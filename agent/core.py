@@ -13,6 +13,7 @@ from agent.clock import Clock
 from agent.delivery import Delivery
 from agent.histogram import Observations
 from agent.pipeline import Pipeline
+from agent.rules.judge import Judge
 from agent.runner import Runner
 from agent.scheduler import Scheduler
 from agent.spool import Spool
@@ -34,6 +35,8 @@ class Core:
         self.deliveries: dict[str, Delivery] = {}
         self.spool = Spool(self.state_dir, limits(config.spool), tell=tell)
         self.pipeline = Pipeline(self.spool, wanted=lambda: bool(self.deliveries))
+        self.judge = Judge(())  # of the rules in force, once they are known
+        self.pipeline.watch = lambda batches: self.judge.take(batches)
         self.scheduler = Scheduler(config.agent.instance, self.clock)
         self.lag = Observations(LAG_BOUNDS)  # of the event loop, in seconds
         self.reloads = {"ok": 0, "refused": 0}

@@ -19,12 +19,14 @@ from agent.assembly import Assembly, Refused
 from agent.core import Core, limits
 from agent.endpoints import Endpoints
 from agent.notify import Notifier
+from agent.pipeline import LINGER
 from agent.told import Told
 from config import Config, ConfigError, environment
 
 SOCKET = "nightjar.sock"
 DRAIN = 5.0  # seconds that what is pending gets at the end; a request begun meanwhile gets as long
 LAST = 16.0  # seconds after which an end that does not come is forced
+JUDGING = 10.0  # seconds from one judgement by the rules to the next, at least
 BEAT = 5.0  # seconds between looks at loop lag and progress
 
 log = logs.get_logger("agent")
@@ -57,6 +59,7 @@ class Daemon:
                     group.create_task(self.core.pipeline.run(), name="pipeline"),
                     group.create_task(self.core.scheduler.run(), name="scheduler"),
                     group.create_task(self._beat(), name="heartbeat"),
+                    group.create_task(self._judge(), name="rules"),
                 ]
                 try:
                     plan = self.assembly.plan(self.core.config)
@@ -183,6 +186,17 @@ class Daemon:
             if not self._stop.is_set():
                 self.notifier.status(self.status())
                 await self.endpoints.keep_socket(core.state_dir / SOCKET)
+
+    async def _judge(self) -> None:
+        """Judge what the collectors saw, a moment after their ticks."""
+        core = self.core
+        while True:
+            await core.pipeline.seen.wait()
+            await asyncio.sleep(LINGER)
+            core.pipeline.seen.clear()
+            now = time.time()
+            if not 0 <= now - core.judge.looked < JUDGING:
+                core.judge.look(now, core.pipeline.latest.values())
 
     def status(self) -> str:
         """One line about everything, and the first trouble."""

@@ -25,6 +25,8 @@ from agent.spoolapi import answer, spool_routes
 from agent.tls import tls_context
 from config import AgentOptions, Secret
 
+HANDED_OVER = 64 << 20  # bytes that `nightjar check --push` may hand over at once
+
 log = logs.get_logger("endpoints")
 
 
@@ -103,7 +105,8 @@ class Endpoints:
                 _clear(self._socket)
 
     def _application(self, token: Secret | None, *, admin: bool = False) -> web.Application:
-        application = web.Application(middlewares=[_guard(token)] if token is not None else [])
+        middlewares = [_guard(token)] if token is not None else []
+        application = web.Application(middlewares=middlewares, client_max_size=HANDED_OVER if admin else 1 << 16)
         application.router.add_get("/", self._index)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/livez", self._livez)

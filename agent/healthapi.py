@@ -1,46 +1,63 @@
-"""What `/api/health/*` answers, from the last round: every collector's outcome, a few limits on the host, and how the
-destinations take what they are sent.
+"""What `/api/health/*` answers, from the last round: every collector's outcome, its targets, what the rules say of it,
+and how the destinations take what they are sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from agent.core import Core
 from agent.delivery import Delivery
 from agent.health import undelivered
-from agent.model import MetricBatch
+from agent.model import SeriesSet
+from agent.rules.alerting import Alerting
+from agent.rules.findings import STATUSES, Finding, document, findings
 from agent.runner import Runner
-
-Values = dict[str, dict[tuple[tuple[str, str], ...], float]]  # by name and labels
+from agent.targets import Target
 
 SUBJECTS: Final[dict[str, tuple[str, ...]]] = {
     "system": ("host", "nightjar"),
     "database": ("postgres", "pgbouncer", "mysql", "redis"),
     "external": ("http", "tls", "tcp", "dns", "icmp", "scrape", "mqtt"),
 }
-MEMORY: Final = 0.10  # of memory available
-SPACE: Final = 0.05  # of a file system available
-LOAD: Final = 4.0  # tasks waiting or running per processor, over five minutes
-EXPIRY: Final = 14.0  # days that the earliest certificate of a chain should have left; critical at 3
-ORDER: Final = {"ok": 0, "warning": 1, "critical": 2}
 
 
 def report(subject: str, core: Core, now: float) -> dict[str, Any]:
     """Overall status, and one entry a check with value, threshold and age in seconds."""
     checks: list[dict[str, Any]] = []
     for runner in core.runners.values():
-        if runner.kind not in SUBJECTS[subject]:
-            continue
-        checks.append(_outcome(runner, now))
-        if (batch := core.pipeline.latest.get(runner.name)) is not None:
-            found = _host(_values(batch)) if runner.kind == "host" else _targets(runner, _values(batch), now)
-            checks.extend(check | {"age_seconds": _age(now, batch.time_ms / 1000)} for check in found)
+        if runner.kind in SUBJECTS[subject]:
+            checks.append(_outcome(runner, now))
+            checks += [_target(runner, one, now) for one in runner.targets.latest]
+    age = _age(now, core.judge.looked)
+    checks += [document(one) | {"age_seconds": age} for one in _findings(subject, core)]
     if subject == "external":
         checks.extend(_destination(one, undelivered(core.spool, one, now), now) for one in core.deliveries.values())
-    worst = max((check["status"] for check in checks), key=ORDER.__getitem__, default="ok")
-    return {"subject": subject, "status": worst, "checks": checks}
+    overall = max((check["status"] for check in checks), key=STATUSES.index, default="ok")
+    return {"subject": subject, "status": overall, "checks": checks}
+
+
+def _findings(subject: str, core: Core) -> list[Finding]:
+    """What the rules say of a subject: a collector's defaults of its own, others of the series that they name."""
+    known = {**core.config.agent.labels, "instance": core.config.agent.instance}
+    kinds = {rule: rule.kind or _kind(rule, core) for rule in core.judge.alerting}
+    rules = [rule for rule, kind in kinds.items() if kind in SUBJECTS[subject] or (not kind and subject == "system")]
+    return [one for one in findings(rules, known) if not one.empty] if core.judge.looked else []
+
+
+def _kind(rule: Alerting, core: Core) -> str:
+    """The kind of the first collector that has a series which a rule names."""
+    for name, batch in core.pipeline.latest.items():
+        if name in core.runners and not rule.query.names.isdisjoint(_names(batch.series)):
+            return core.runners[name].kind
+    return ""
+
+
+def _names(series: SeriesSet) -> frozenset[str]:
+    found: frozenset[str] | None = series.cache.get("names")
+    if found is None:
+        found = series.cache["names"] = frozenset(one.name for one in series.series)
+    return found
 
 
 def _outcome(runner: Runner, now: float) -> dict[str, Any]:
@@ -72,60 +89,14 @@ def _age(now: float, since: float) -> float | None:
     return round(now - since, 3) if since else None
 
 
-def _values(batch: MetricBatch) -> Values:
-    values: Values = {}
-    for series, value in zip(batch.series.series, batch.values, strict=True):
-        if isinstance(value, float):
-            values.setdefault(series.name, {})[series.labels] = value
-    return values
-
-
-def _targets(runner: Runner, values: Values, now: float) -> Iterator[dict[str, Any]]:
-    """Whether each target is well, with the reason if not, and how long its certificates last."""
-    for one in runner.targets.latest:
-        status = "ok" if one.up else "critical"
-        facts = {
-            "check": one.name,
-            "collector": runner.name,
-            "status": status,
-            "value": float(one.up),
-            "threshold": 1.0,
-        }
-        yield {**facts, "message": one.reason}
-    for labels, value in values.get("probe_ssl_earliest_cert_expiry", {}).items():
-        days = (value - now) / 86_400
-        status = "critical" if days < 3 else "warning" if days < EXPIRY else "ok"
-        check = f"days until a certificate of {dict(labels).get('instance', '')} expires"
-        yield {"check": check, "status": status, "value": round(days, 2), "threshold": EXPIRY}
-
-
-def _host(values: Values) -> Iterator[dict[str, Any]]:
-    yield from _memory(values)
-    yield from _load(values)
-    yield from _space(values)
-
-
-def _memory(values: Values) -> Iterator[dict[str, Any]]:
-    total = sum(values.get("node_memory_MemTotal_bytes", {}).values())
-    if total:
-        yield _low("memory available", sum(values.get("node_memory_MemAvailable_bytes", {}).values()) / total, MEMORY)
-
-
-def _load(values: Values) -> Iterator[dict[str, Any]]:
-    processors = sum(("mode", "idle") in labels for labels in values.get("node_cpu_seconds_total", {}))
-    if processors and "node_load5" in values:
-        load = sum(values["node_load5"].values()) / processors
-        status = "warning" if load > LOAD else "ok"
-        yield {"check": "load per processor", "status": status, "value": round(load, 3), "threshold": LOAD}
-
-
-def _space(values: Values) -> Iterator[dict[str, Any]]:
-    sizes = values.get("node_filesystem_size_bytes", {})
-    for labels, available in values.get("node_filesystem_avail_bytes", {}).items():
-        if sizes.get(labels) and ("fstype", "tmpfs") not in labels:
-            yield _low(f"space available on {dict(labels).get('mountpoint')}", available / sizes[labels], SPACE)
-
-
-def _low(check: str, value: float, limit: float) -> dict[str, Any]:
-    status = "critical" if value < limit / 2 else "warning" if value < limit else "ok"
-    return {"check": check, "status": status, "value": round(value, 4), "threshold": limit}
+def _target(runner: Runner, one: Target, now: float) -> dict[str, Any]:
+    """Whether a target is well, with the reason if not."""
+    return {
+        "check": one.name,
+        "collector": runner.name,
+        "status": "ok" if one.up else "critical",
+        "value": float(one.up),
+        "threshold": 1.0,
+        "message": one.reason,
+        "age_seconds": _age(now, runner.last_round_ms / 1000),
+    }

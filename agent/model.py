@@ -291,7 +291,8 @@ class Collector(Protocol):
     `job` (the label; the kind if not given), `remote` (true where the series are of something else than this host: they
     bring an `instance` of their own, and the host's goes to the label `agent`), `module` (true where several sections
     may look at one target: the label `module` is the section's name), `own_labels` (true where it puts the
-    section's `labels` on its series itself: its constructor then takes `labels` and `timeout`, the round's seconds).
+    section's `labels` on its series itself: its constructor then takes `labels` and `timeout`, the round's seconds),
+    `rules` (the alerting rules, `config.rules.Rule`, that hold of its series unless the configuration says otherwise).
     """
 
     async def collect(self) -> Iterable[Sample]:

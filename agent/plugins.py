@@ -15,6 +15,7 @@ from msgspec import Struct
 
 import collectors
 import exporters
+from config.rules import Rule
 
 
 class Plugins(Mapping[str, Callable[[], type[Struct]]]):
@@ -37,6 +38,11 @@ class Plugins(Mapping[str, Callable[[], type[Struct]]]):
         target = self.builtin.get(kind) or self.targets[kind]
         module, _, name = target.partition(":")
         return getattr(import_module(module), name)
+
+    def rules(self, kind: str) -> tuple[Rule, ...]:
+        """The rules that a collector brings along; raises as `plugin` does."""
+        found: tuple[Rule, ...] = getattr(self.plugin(kind), "rules", ())
+        return found
 
     def __getitem__(self, kind: str) -> Callable[[], type[Struct]]:
         if kind not in self.builtin and kind not in self.targets:

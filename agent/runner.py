@@ -14,7 +14,7 @@ from typing import Literal
 
 from agent.logs import get_logger
 from agent.model import Collector, MetricBatch, NoData, Sample
-from agent.pipeline import Stamper
+from agent.stamper import Stamper
 from agent.targets import Targets
 
 Outcome = Literal["ok", "no_data", "timeout", "error"]

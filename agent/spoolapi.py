@@ -13,9 +13,9 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from agent.codec import Corrupt
+from agent.codec import Corrupt, decode_batch, decode_series, encode
 from agent.ledger import Entry
-from agent.model import STALE, Batch
+from agent.model import STALE, Batch, SeriesSet
 from agent.spool import RejectedBatch, Spool
 from agent.spool.look import Listed, decoded_rejected
 from agent.spool.writer import SpoolStat
@@ -89,6 +89,25 @@ def purge(spool: Offline, exporter: str, before_ms: int, *, rejected: bool) -> d
     return {"items": items, "rejected": len(letters)}
 
 
+def pack(found: Iterable[Batch]) -> bytes:
+    """Batches for the way to another process."""
+    rows = [(one.time_ms, encoded.series, encoded.payload) for one in found for encoded in (encode(one),)]
+    return msgspec.msgpack.encode(rows)
+
+
+def unpack(data: bytes) -> list[Batch]:
+    """The batches of `pack`; raises `Corrupt`."""
+    try:
+        rows = msgspec.msgpack.decode(data, type=list[tuple[int, bytes, bytes]])
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"no batches: {error}") from None
+    sets: dict[bytes, SeriesSet] = {}
+    return [
+        decode_batch(row, time_ms, sets.get(key) or sets.setdefault(key, decode_series(key)))
+        for time_ms, key, row in rows
+    ]
+
+
 def spool_routes(spool: Spool) -> list[web.RouteDef]:
     """The same for a running agent, over HTTP on its own socket."""
     served = _Served(spool)
@@ -99,6 +118,7 @@ def spool_routes(spool: Spool) -> list[web.RouteDef]:
         web.get("/api/spool/rejected", served.rejected),
         web.get("/api/spool/rejected/{number:[0-9]+}", served.show_rejected),
         web.get("/api/spool/verify", served.verify),
+        web.post("/api/spool/append", served.append),
         web.post("/api/spool/purge", served.purge),
     ]
 
@@ -133,6 +153,15 @@ class _Served:
 
     async def verify(self, request: web.Request) -> web.Response:
         return answer(await self._spool.verify())
+
+    async def append(self, request: web.Request) -> web.Response:
+        """Store the batches of another process on this machine; answers how many items they were."""
+        try:
+            found = unpack(await request.read())
+        except Corrupt as error:
+            return answer({"error": str(error)}, 400)
+        await self._spool.append(found)
+        return answer({"items": sum(map(len, found))})
 
     async def purge(self, request: web.Request) -> web.Response:
         exporter, before_ms = request.query.get("exporter", ""), _number(request, "before_ms", 0)

@@ -8,6 +8,7 @@ from typing import Any
 from agent import __version__, spoolapi
 from agent.core import Core
 from agent.delivery import Delivery
+from agent.rules.findings import document, findings, sort, worst
 from agent.runner import Runner
 
 
@@ -18,6 +19,7 @@ async def status(core: Core) -> dict[str, Any]:
     return {
         **_agent(core),
         "collectors": [_collector(runner) for runner in core.runners.values()],
+        "rules": _rules(core),
         "exporters": [_exporter(delivery) for delivery in core.deliveries.values()],
         "ledger": ledger,
         "spool": spool | {"max_bytes": int(core.config.spool.max_size)},
@@ -51,6 +53,18 @@ def _collector(runner: Runner) -> dict[str, Any]:
         "last_success": runner.last_ok_ms / 1000,
         "missed_ticks": runner.missed,
         "rounds": dict(runner.rounds),
+    }
+
+
+def _rules(core: Core) -> dict[str, Any]:
+    """The rules' verdicts: what fires or waits to, and the rules that cannot be judged."""
+    known = {**core.config.agent.labels, "instance": core.config.agent.instance}
+    found = findings(core.judge.alerting, known)
+    return {
+        "in_force": len(core.judge.alerting),
+        "judged": core.judge.looked,
+        "status": worst(found),
+        "alerts": [document(one) for one in sort(found) if one.status != "ok" or one.pending],
     }
 
 

@@ -10,10 +10,12 @@ from typing import ClassVar, Final
 from msgspec import Struct
 
 from agent.model import Family, Sample, counter, gauge
+from collectors.pgbouncer_rules import RULES
 from collectors.portions import keep
 from collectors.postgres.errors import Failed, Trouble
 from collectors.postgres.options import Login
 from collectors.postgres.session import Session
+from config.rules import Rule
 
 UP: Final = gauge("pgbouncer_up", "The pgbouncer scrape succeeded", "instance")
 ERROR: Final = gauge("pgbouncer_error", "1 with the class of what keeps us from the console.", "instance", "error")
@@ -156,6 +158,7 @@ class Pgbouncer:
     Options: ClassVar[type[PgbouncerOptions]] = PgbouncerOptions
     job: ClassVar[str] = "pgbouncer"
     remote: ClassVar[bool] = True
+    rules: ClassVar[tuple[Rule, ...]] = RULES
 
     def __init__(self, options: PgbouncerOptions) -> None:
         self._session = Session(options)

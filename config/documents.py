@@ -57,7 +57,7 @@ class Node:
 
 
 class Malformed(Exception):
-    """A file that is no TOML; `fault` says where and why."""
+    """A file that is no TOML, or no YAML; `fault` says where and why."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(str(fault))
@@ -70,7 +70,7 @@ def read_document(path: str) -> Node:
         data = read_regular(path, LARGEST)
     except Unreadable as reason:
         raise Malformed(Fault(path, 0, 0, "", str(reason))) from None
-    return parse_document(_decoded(data, path), path)
+    return parse_document(decoded(data, path), path)
 
 
 def parse_document(text: str, file: str) -> Node:
@@ -83,7 +83,8 @@ def parse_document(text: str, file: str) -> Node:
     return _tree(_parsed(text, places), (), offsets, places)
 
 
-def _decoded(data: bytes, path: str) -> str:
+def decoded(data: bytes, path: str) -> str:
+    r"""The text of a file's bytes, with `\n` line ends and no byte order mark; raises Malformed."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -122,7 +123,7 @@ def _misplaced(text: str, message: str, places: _Places) -> Malformed:
     before = scan(text)[0].get(path, offset)
     if before < offset:
         message = f"is written already at {places.at(before)}: it can stand only once"
-        if len(path) == 2 and path[0] in PLURAL:
+        if (len(path) == 2 and path[0] in PLURAL) or path == ("rules",):
             message += f"; for several, write [[{dotted(map(str, path))}]] at the head of each"
     return places.malformed(offset, message, dotted(part for part in path if isinstance(part, str)))
 

@@ -1,4 +1,4 @@
-"""Several files as one tree: tables merge, arrays of tables append, and a value has one place only."""
+"""Several files as one tree: tables merge, arrays of tables and `rule_files` append, and a value has one place only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _merge_tables(into: Node, other: Node, path: tuple[str, ...]) -> list[Fault]
 def _merge_values(into: Node, other: Node, path: tuple[str, ...]) -> list[Fault]:
     if isinstance(into.value, dict) and isinstance(other.value, dict):
         return _merge_tables(into, other, path)
-    if is_array_of_tables(into) and is_array_of_tables(other):
+    if _append(into, other, path):
         into.value += other.value
         return []
     if len(path) == 2 and path[0] in PLURAL and _instances(into) and _instances(other):
@@ -38,6 +38,12 @@ def _merge_values(into: Node, other: Node, path: tuple[str, ...]) -> list[Fault]
     if same(into, other):
         return []
     return [Fault.at(other.place, dotted(path), f"is set already at {into.place}, to something else: keep one of them")]
+
+
+def _append(into: Node, other: Node, path: tuple[str, ...]) -> bool:
+    if path in (("rules",), ("rule_files",)):
+        return isinstance(into.value, list) and isinstance(other.value, list)
+    return is_array_of_tables(into) and is_array_of_tables(other)
 
 
 def _instances(node: Node) -> list[Node]:

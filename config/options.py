@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -11,6 +11,9 @@ from config import environment
 from config.faults import Place
 from config.secret import Secret
 from config.values import Duration, Share, Size
+
+if TYPE_CHECKING:
+    from config.rules import Recording, Rule  # which need this module's Labels
 
 LabelName = Annotated[
     str,
@@ -129,14 +132,16 @@ class Config(Struct, frozen=True, kw_only=True):
     """A whole configuration, checked; `places` says where each option that is not a default was written.
 
     The keys of `places` are paths such as `("agent", "interval")` and `("collectors", name, "url")`, of a rule
-    `("rules", number, "expr")`.
+    `("rules", number, "expr")`. First come the rules of `files`, which are TOML, then those of `rule_files`.
     """
 
     agent: AgentOptions = field(default_factory=AgentOptions)
     spool: SpoolOptions = SpoolOptions()
     collectors: tuple[Section, ...] = ()
     exporters: tuple[Section, ...] = ()
+    rules: tuple[Rule | Recording, ...] = ()
     files: tuple[str, ...] = ()
+    rule_files: tuple[str, ...] = ()
     places: Mapping[tuple[str, ...], Place] = {}
 
     def __repr__(self) -> str:

@@ -25,7 +25,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
     """
 
     alert: Annotated[str, Meta(min_length=1, max_length=128)]
-    expr: str | None = None  # None: that of the default rule of this name
+    expr: Annotated[str, Meta(min_length=1)] | None = None  # None: that of the default rule of this name
     hold: Duration | None = None
     keep_firing_for: Duration | None = None
     labels: Labels = {}
@@ -37,7 +37,7 @@ class Recording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A recording rule of a rule file: what `expr` answers becomes series named `record`, for the rules after it."""
 
     record: Annotated[str, Meta(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$", description="a metric name")]
-    expr: str
+    expr: Annotated[str, Meta(min_length=1)]
     labels: Labels = {}
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from msgspec import NODEFAULT, Meta, Struct
 
 from config.options import NAME_PATTERN, AgentOptions, CollectorCommon, ExporterCommon, SpoolOptions
+from config.rules import SEVERITIES, Rule
 from config.secret import Secret
 from config.sections import OptionsTable
 from config.show import plain
@@ -41,6 +42,7 @@ _BOUNDS: Final = {
     "le": "maximum",
     "multiple_of": "multipleOf",
 }
+_SEVERITY: Final[Schema] = {"properties": {"labels": {"properties": {"severity": {"enum": list(SEVERITIES)}}}}}
 _HERE: Final = ("instance", "state_dir")  # their defaults depend on the machine
 
 
@@ -52,6 +54,8 @@ def json_schema(collectors: OptionsTable, exporters: OptionsTable) -> Schema:
         "spool": definitions.struct(SpoolOptions),
         "collectors": definitions.side("collector", CollectorCommon, collectors),
         "exporters": definitions.side("exporter", ExporterCommon, exporters),
+        "rules": {"type": "array", "items": {"allOf": [definitions.struct(Rule), _SEVERITY]}},
+        "rule_files": {"type": "array", "items": {"type": "string"}},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

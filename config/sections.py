@@ -15,9 +15,11 @@ from config.faults import Place, key_path
 from config.merge import is_array_of_tables
 from config.options import NAME_PATTERN, AgentOptions, CollectorCommon, ExporterCommon, Section, SpoolOptions
 from config.references import has_references
+from config.rules import Recording, Rule
 
 OptionsTable = Mapping[str, Callable[[], type[Struct]]]
-Trial = Callable[[AgentOptions | SpoolOptions | Section], None]  # raises ValueError, as options' own checks do
+Part = AgentOptions | SpoolOptions | Section | Rule | Recording
+Trial = Callable[[Part], None]  # raises ValueError, as options' own checks do
 
 _NAME: Final = re.compile(NAME_PATTERN)
 

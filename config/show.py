@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import NODEFAULT, Struct
 
 from config.faults import Place, dotted, key_path
 from config.options import Config, Section
+from config.rules import Recording, Rule
 from config.secret import MASK, Referenced, Secret
 from config.types import default_of, fields, toml_text
 from config.urls import masked, masked_template
@@ -31,6 +32,26 @@ class Setting(Struct, frozen=True):
         return f"{self.place.file}:{self.place.line}" if self.place else "default"
 
 
+class ShownRule(Protocol):
+    """A rule as it counts, whoever wrote it; `kind` is that of the collector whose default it is, or replaces."""
+
+    @property
+    def rule(self) -> Rule | Recording:
+        """The rule, complete."""
+
+    @property
+    def origin(self) -> str:
+        """`file:line`, or `default of <kind>`."""
+
+    @property
+    def kind(self) -> str:
+        """A collector's kind, or ""."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is in force."""
+
+
 def settings(config: Config) -> Iterator[Setting]:
     """All options of a configuration, in the order of their declaration. The values are the real ones."""
     for name, options in (("agent", config.agent), ("spool", config.spool)):
@@ -40,8 +61,10 @@ def settings(config: Config) -> Iterator[Setting]:
             yield from _section_settings(section, side, config.places)
 
 
-def effective(config: Config) -> dict[str, Any]:
-    """A tree for JSON: each option is `{"value": ..., "from": "agent.toml:12"}`, each section has its `kind`."""
+def effective(config: Config, rules: Iterable[ShownRule] = ()) -> dict[str, Any]:
+    """A tree for JSON: each option is `{"value": ..., "from": "agent.toml:12"}`, each section has its `kind`, and each
+    rule its fields with `from`, `collector` and `enabled`.
+    """
     tree: dict[str, Any] = {"files": list(config.files), "agent": {}, "spool": {}, "collectors": {}, "exporters": {}}
     for side, sections in (("collectors", config.collectors), ("exporters", config.exporters)):
         for section in sections:
@@ -51,11 +74,15 @@ def effective(config: Config) -> dict[str, Any]:
         for key in setting.path[:-1]:
             table = table.setdefault(key, {})
         table[setting.path[-1]] = {"value": plain(setting.value), "from": setting.origin}
-    return tree
+    return tree | {"rule_files": list(config.rule_files), "rules": [_rule_tree(shown) for shown in rules]}
 
 
-def to_toml(config: Config) -> str:
-    """TOML that says the same, each line with its origin as a comment."""
+def to_toml(config: Config, rules: Iterable[ShownRule] = ()) -> str:
+    """TOML that says the same, each line with its origin as a comment.
+
+    Rules stand there with what they have by default; as comments those that are off, and recording rules, which have
+    no TOML.
+    """
     found = list(settings(config))
     lines = []
     for name in ("agent", "spool"):
@@ -64,6 +91,8 @@ def to_toml(config: Config) -> str:
         for section in sections:
             head = [f"[[{key_path(side, section.kind)}]]", f"name = {toml_text(section.name)}"]
             lines += ["", *head, *_lines(found, (side, section.name))]
+    for shown in rules:
+        lines += ["", *_rule_lines(shown)]
     return "\n".join(lines[1:]) + "\n"
 
 
@@ -134,3 +163,43 @@ def _toml(value: Any) -> str:
         pairs = (f"{key_path('', key)} = {_toml(inner)}" for key, inner in value.items() if inner is not None)
         return "{ " + ", ".join(pairs) + " }" if value else "{}"
     return "[" + ", ".join(map(_toml, value)) + "]" if isinstance(value, list) else toml_text(value)
+
+
+_RULE_FIELDS: Final = ("expr", "hold", "keep_firing_for", "labels", "annotations")
+
+
+def _rule_values(rule: Rule | Recording) -> Iterator[tuple[str, Any]]:
+    """What a rule sets, by the key it is written with, and as it is written: nothing in a rule is secret."""
+    for key, field in fields(type(rule)).items():
+        if field.name in _RULE_FIELDS and (value := getattr(rule, field.name)) not in (None, {}):
+            yield key, str(value) if isinstance(value, Duration) else value
+
+
+def _name_of(rule: Rule | Recording) -> tuple[str, str]:
+    return ("record", rule.record) if isinstance(rule, Recording) else ("alert", rule.alert)
+
+
+def _rule_tree(shown: ShownRule) -> dict[str, Any]:
+    key, name = _name_of(shown.rule)
+    origin = {"from": shown.origin, "collector": shown.kind or None, "enabled": shown.enabled}
+    return {key: name} | dict(_rule_values(shown.rule)) | origin
+
+
+def _rule_lines(shown: ShownRule) -> list[str]:
+    key, name = _name_of(shown.rule)
+    if not shown.enabled:
+        return [f"# {toml_text(name)} is switched off  # {shown.origin}"]
+    if isinstance(shown.rule, Recording):
+        return [f"# {toml_text(name)} records {toml_text(shown.rule.expr)}  # {shown.origin}"]
+    over = f", over the default of {shown.kind}" if shown.kind and not shown.origin.startswith("default") else ""
+    values = [f"{key} = {_rule_text(value)}" for key, value in _rule_values(shown.rule)]
+    return [f"[[rules]]  # {shown.origin}{over}", f"{key} = {toml_text(name)}", *values]
+
+
+def _rule_text(value: Any) -> str:
+    """A value; a text with quotation marks or of several lines as it is, where TOML has a way to write it."""
+    if not isinstance(value, str) or not value.replace("\n", "").isprintable():
+        return _toml(value)
+    if "\n" in value and "'''" not in value:
+        return f"'''\n{value}'''"
+    return f"'{value}'" if '"' in value and not {"'", "\n"} & set(value) else _toml(value)

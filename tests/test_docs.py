@@ -52,7 +52,19 @@ def test_the_readme_names_every_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["run"], ["config"], ["config", "check"], ["status"], ["spool"], ["plugins"]]
+    "arguments",
+    [
+        [],
+        ["run"],
+        ["check"],
+        ["probe"],
+        ["probe", "tcp"],
+        ["config"],
+        ["config", "check"],
+        ["status"],
+        ["spool"],
+        ["plugins"],
+    ],
 )
 def test_the_help_of_every_command_shows_an_example(arguments: list[str]) -> None:
     done = subprocess.run([NIGHTJAR, *arguments, "--help"], capture_output=True, text=True, timeout=30)

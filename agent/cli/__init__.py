@@ -13,6 +13,8 @@ BAD_CONFIG = 78  # EX_CONFIG of sysexits.h
 
 COMMANDS = {
     "run": ("agent.cli.run", "Run the agent; without a file: host metrics, /metrics on 127.0.0.1:9464."),
+    "probe": ("agent.cli.probe", "Look at one target, without any file, and judge it; for Nagios, cron and people."),
+    "check": ("agent.cli.check", "One round of the configured collectors, judged by the rules: exit 0, 1, 2 or 3."),
     "config": ("agent.cli.config", "Check, show, start or describe a configuration."),
     "status": ("agent.cli.status", "What the running agent holds: collectors, exporters, ledger, spool."),
     "spool": ("agent.cli.spool", "Look into the spool; verify, replay or purge it."),

@@ -30,12 +30,12 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(state: Path, path: str, method: str = "GET") -> Any:
+def ask(state: Path, path: str, method: str = "GET", body: bytes | None = None) -> Any:
     """The JSON answer of the agent that keeps its state there; raises `NotRunning`."""
     where = state / SOCKET
     connection = _Connection(where)
     try:
-        connection.request(method, path)
+        connection.request(method, path, body)
         response = connection.getresponse()
         return orjson.loads(response.read())
     except PermissionError as error:

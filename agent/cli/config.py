@@ -10,6 +10,7 @@ import click
 
 from agent.cli import options
 from agent.plugins import COLLECTORS, EXPORTERS
+from config import Config
 
 
 @click.group(epilog="Example: nightjar config check -c agent.toml")
@@ -27,6 +28,7 @@ def check(file: str | None) -> None:
     console.print(f"[green]ok[/] {files}")
     for word, sections in (("collectors", found.collectors), ("exporters", found.exporters)):
         console.print(f"{word}: {', '.join(section.name for section in sections) or 'none'}", markup=False)
+    console.print(_rules_line(found), markup=False)
     spool = found.spool
     console.print(
         f"spool: {found.agent.state_dir}, at most {spool.max_size}, {spool.max_age}, {spool.min_free} of the disk left "
@@ -34,6 +36,19 @@ def check(file: str | None) -> None:
         markup=False,
     )
     _spool_line(found.agent.state_dir)
+
+
+def _rules_line(found: Config) -> str:
+    """How many rules count, how many are switched off, and how many stand in rule files."""
+    from agent.assembly import rules_of
+
+    rules = rules_of(found)
+    on = sum(rule.enabled for rule in rules)
+    places = (found.places["rules", str(number)].file for number in range(len(found.rules)))
+    from_files = sum(file in found.rule_files for file in places)
+    line = f"rules: {on} in force, {len(rules) - on} switched off"
+    count = len(found.rule_files)
+    return f"{line}; {from_files} of all from {count} {'file' if count == 1 else 'files'}" if count else line
 
 
 def _spool_line(state_dir: str) -> None:
@@ -59,14 +74,16 @@ def _spool_line(state_dir: str) -> None:
 @options.config_option
 @options.json_option
 def show(file: str | None, as_json: bool) -> None:
-    """Every option in force, with where it came from; secrets as ***."""
+    """Every option and rule in force, with where it came from; secrets as ***."""
+    from agent.assembly import rules_of
     from config import effective, to_toml
 
     found = options.read(file)
+    rules = rules_of(found)
     if as_json:
-        options.emit(effective(found))
+        options.emit(effective(found, rules))
     else:
-        click.echo(to_toml(found), nl=False)
+        click.echo(to_toml(found, rules), nl=False)
 
 
 @config.command(epilog="Example: nightjar config init agent.toml")

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -21,11 +21,14 @@ from config import (
     ConfigError,
     ExporterCommon,
     Section,
-    SpoolOptions,
     environment,
     find_file,
     load,
 )
+from config.rules import Recording, Rule
+
+if TYPE_CHECKING:
+    from config.sections import Part
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,12 +68,12 @@ def json_option(command: F) -> F:
 
 def load_plain(file: str | None) -> Config:
     """The configuration; raises ConfigError with all its faults."""
-    return load(find_file(file), collectors=COLLECTORS, exporters=EXPORTERS)
+    return load(find_file(file), collectors=COLLECTORS, exporters=EXPORTERS, defaults=COLLECTORS.rules)
 
 
 def load_tried(file: str | None) -> Config:
     """The same for an agent that is to run: every part was tried out."""
-    return load(find_file(file), collectors=COLLECTORS, exporters=EXPORTERS, trial=_try_out)
+    return load(find_file(file), collectors=COLLECTORS, exporters=EXPORTERS, defaults=COLLECTORS.rules, trial=_try_out)
 
 
 def read(file: str | None, loaded: Callable[[str | None], Config] = load_plain, way_round: str = "") -> Config:
@@ -81,8 +84,11 @@ def read(file: str | None, loaded: Callable[[str | None], Config] = load_plain, 
         refuse(error, way_round)
 
 
-def _try_out(part: AgentOptions | SpoolOptions | Section) -> None:
+def _try_out(part: Part) -> None:
     """Build a part as the daemon would; constructors do no I/O but read certificates. Raises ValueError."""
+    if isinstance(part, (Rule, Recording)):
+        _compile(part)
+        return
     from agent.assembly import Refused, build
     from agent.tls import tls_context, try_client_files
 
@@ -99,6 +105,27 @@ def _try_out(part: AgentOptions | SpoolOptions | Section) -> None:
             build(COLLECTORS, part)
     except Refused as refused:
         raise ValueError(str(refused).removeprefix(f"{part.name}: ")) from refused
+
+
+def _compile(rule: Rule | Recording) -> None:
+    """Compile a rule's expression, and an alert's templates; raises ValueError with every one that cannot be used."""
+    from agent.promql import parse_query
+    from agent.rules.templates import compile_template
+
+    tables = {"labels": rule.labels, "annotations": rule.annotations} if isinstance(rule, Rule) else {}
+    texts = [(f"{table}.{name}", text) for table, values in tables.items() for name, text in values.items()]
+    faults = [] if rule.expr is None else list(_refusals("expr", rule.expr, parse_query))
+    for name, text in texts:
+        faults += _refusals(name, text, compile_template)
+    if faults:
+        raise ValueError(*faults)
+
+
+def _refusals(name: str, text: str, compiled: Callable[[str], object]) -> Iterator[str]:
+    try:
+        compiled(text)
+    except ValueError as error:
+        yield f"{name}: {str(error).removeprefix(f'{name}: ')}"
 
 
 def refuse(error: Exception, way_round: str = "") -> NoReturn:

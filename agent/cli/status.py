@@ -39,6 +39,8 @@ def _print(found: dict[str, Any]) -> None:
     for one in found["collectors"]:
         for target in (one.get("targets") or {}).get("failing", ()):
             console.print(f"{one['name']}: {target['target']} is down: {target['reason']}", markup=False, style="red")
+    for one in found["rules"]["alerts"]:
+        console.print(_alert(one), soft_wrap=True)
     for one in found["exporters"]:
         if one["error"]:
             last = f"{options.ago(time.time() - one['last_success'])} ago" if one["last_success"] else "never"
@@ -52,6 +54,15 @@ def _print(found: dict[str, Any]) -> None:
         f"{spool['batches']} batches",
         markup=False,
     )
+
+
+def _alert(one: dict[str, Any]) -> Any:
+    from rich.text import Text
+
+    word = "pending" if one["state"] == "pending" else one["status"]
+    since = f" (for {options.ago(time.time() - one['since'])})" if one["since"] else ""
+    style = {"pending": "dim", "info": "cyan", "warning": "yellow", "unknown": "magenta"}.get(word, "red")
+    return Text.assemble((word, style), f" {one['check']}: {one['message']}{since}")
 
 
 def _collectors(found: dict[str, Any]) -> Any:

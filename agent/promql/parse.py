@@ -59,8 +59,9 @@ def parse(text: str) -> tuple[Node[Any], str, list[Ranged | Instant], set[str]]:
     except ValueError as error:
         raise ValueError(" ".join(str(error).split())) from None
     builder = _Builder()
-    node = builder.build(tree)
-    return node, builder.kind(tree), builder.selectors, builder.range_functions
+    if (kind := builder.kind(tree)) == "matrix":
+        raise ValueError("is an expression of a range, which is no answer: a function such as rate() makes one of it")
+    return builder.build(tree), kind, builder.selectors, builder.range_functions
 
 
 class _Builder:

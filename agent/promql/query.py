@@ -24,6 +24,11 @@ class Limit(NamedTuple):
     op: str
     bound: float
 
+    @property
+    def metric(self) -> str:
+        """The metric that the values are, where they are one as it is collected."""
+        return self.values.selector.name if isinstance(self.values, Instant) else ""
+
 
 class Query:
     """An expression. `kind` is scalar, vector or string; `names` are the metrics that it names."""

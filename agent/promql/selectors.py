@@ -75,6 +75,9 @@ class Selector:
     def __hash__(self) -> int:
         return hash((self.name, self.matchers))
 
+    def __repr__(self) -> str:
+        return self.name + "{" + ",".join(f"{one.name}{one.op}{one.value!r}" for one in self.matchers) + "}"
+
     def matches(self, name: str, labels: Labels) -> bool:
         """Whether a series is meant."""
         if self.name and name != self.name:

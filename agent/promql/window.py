@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from agent.model import STALE, MetricBatch
+from agent.model import STALE, MetricBatch, SeriesSet
 from agent.promql.points import Labels, QueryError, Run
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ class Window:
                 self._kept[selector][1].update(tracks)
                 self._samples += sum(len(one.times) for one in tracks.values())
         self._first_ms, self._last_ms, self._short = other._first_ms, other._last_ms, other._short & set(self._kept)
+
+    def wants(self, series: SeriesSet) -> bool:
+        """Whether any of these series is kept."""
+        return any(any(selector.places(series)) for selector in self._kept)
 
     def take(self, batches: Iterable[MetricBatch]) -> None:
         """The batches of a round: samples, and ends of series."""

@@ -15,12 +15,14 @@ from typing import ClassVar, NamedTuple
 
 from agent.asker import Asker
 from agent.model import Family, NoData, Sample, gauge
+from config.rules import Rule
 
 from .kernel import STAT
 from .machine import Machine
 from .options import Options
 from .options import Options as _Options
 from .parts import BOOT_PART, OFF, SLOW, TABLE, Part, declared, make
+from .rules import RULES
 
 __all__ = ["Host", "Options"]
 
@@ -47,6 +49,7 @@ class Host:
 
     Options: ClassVar[type[_Options]] = _Options
     job: ClassVar[str] = "node"
+    rules: ClassVar[tuple[Rule, ...]] = RULES
 
     def __init__(self, options: _Options) -> None:
         self.counters_since = 0.0

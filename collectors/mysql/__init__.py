@@ -20,7 +20,9 @@ from collectors.mysql.errors import FAILURES, Failed, Refused, Trouble, trouble_
 from collectors.mysql.options import Options, parse_url
 from collectors.mysql.options import Options as _Options
 from collectors.mysql.parts import PARTS, Part
+from collectors.mysql.rules import RULES
 from collectors.portions import keep
+from config.rules import Rule
 
 __all__ = ["Mysql", "Options", "parse_url"]
 
@@ -45,6 +47,7 @@ class Mysql:
     Options: ClassVar[type[_Options]] = _Options
     job: ClassVar[str] = "mysql"
     remote: ClassVar[bool] = True
+    rules: ClassVar[tuple[Rule, ...]] = RULES
 
     def __init__(self, options: _Options) -> None:
         need("mysql")

@@ -25,10 +25,12 @@ from collectors.postgres.frames import Row
 from collectors.postgres.options import Options, parse_dsn
 from collectors.postgres.options import Options as _Options
 from collectors.postgres.parts import PARTS, SETTINGS
+from collectors.postgres.rules import RULES
 from collectors.postgres.session import Session
 from collectors.postgres.settings import LOADED, SQL, Settings
 from collectors.postgres.statements import Part, read_row
 from collectors.postgres.tap import Answer
+from config.rules import Rule
 
 __all__ = ["Options", "Postgres", "parse_dsn"]
 
@@ -59,6 +61,7 @@ class Postgres:
     Options: ClassVar[type[_Options]] = _Options
     job: ClassVar[str] = "postgres"
     remote: ClassVar[bool] = True
+    rules: ClassVar[tuple[Rule, ...]] = RULES
 
     def __init__(self, options: _Options) -> None:
         self._session = Session(options)

@@ -22,6 +22,7 @@ from collectors.probes.dns_exchange import ask_datagram, ask_stream
 from collectors.probes.link import Address, Failed, Family, Link, Resolver, open_link, version_of
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import LOOKUP, PROTOCOL, Settled, certificate_samples
+from collectors.probes.rules import DNS
 from collectors.probes.targets import Targets, idle_faults, is_host, target_faults
 from collectors.probes.trust import Trust
 from config import ClientOptions
@@ -96,6 +97,7 @@ class Dns:
     job = "blackbox"
     remote = True
     module = True
+    rules = DNS
 
     def __init__(self, options: Dns.Options) -> None:
         from collectors.probes import dns_message  # an extra

@@ -24,6 +24,7 @@ from collectors.probes.http_verdict import REGEX as BY_REGEX
 from collectors.probes.link import Address, Failed, Link, Reason, Resolver, version_of
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import LOOKUP, PROTOCOL, REGEX, Settled, late_reason, link_samples
+from collectors.probes.rules import HTTP
 from collectors.probes.targets import Targets
 from collectors.probes.trust import Trust
 from config import reveal
@@ -79,6 +80,7 @@ class Http:
     job = "blackbox"
     remote = True
     module = True
+    rules = HTTP
 
     def __init__(self, options: HttpOptions) -> None:
         self._options, self._request_body = options, reveal(options.body).encode()

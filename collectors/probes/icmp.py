@@ -19,6 +19,7 @@ from agent.model import Sample, gauge
 from collectors.probes.icmp_echo import TOKEN, Echo, Reply
 from collectors.probes.link import Address, Failed, Family, Resolver, version_of
 from collectors.probes.outcome import DURATION, FAILURE, FAILURES, LOOKUP, PROTOCOL, STATE, SUCCESS, Settled
+from collectors.probes.rules import ICMP
 from collectors.probes.targets import Targets, target_faults
 
 PHASES: Final = ("resolve", "setup", "rtt")
@@ -53,6 +54,7 @@ class Icmp:
     job = "blackbox"
     remote = True
     module = True
+    rules = ICMP
 
     def __init__(self, options: Icmp.Options) -> None:
         self._options = options

@@ -15,6 +15,7 @@ from agent.patterns import compile_pattern
 from collectors.probes.link import Failed, Family, Link, Reason, Resolver, open_link, words
 from collectors.probes.outcome import FAMILIES as COMMON
 from collectors.probes.outcome import REGEX, Settled, late_reason, link_samples
+from collectors.probes.rules import TCP
 from collectors.probes.targets import Targets, idle_faults, target_faults
 from collectors.probes.tls import parse_target
 from collectors.probes.trust import Trust
@@ -62,6 +63,7 @@ class Tcp:
     job = "blackbox"
     remote = True
     module = True
+    rules = TCP
 
     def __init__(self, options: Tcp.Options) -> None:
         self._options = options

@@ -25,6 +25,7 @@ from collectors.probes.certificates import Certificate
 from collectors.probes.link import Failed, Family, Link, Peer, Reason, Resolver, open_link
 from collectors.probes.outcome import EARLIEST, SHOWN_NAMES, Settled, late_reason, link_samples
 from collectors.probes.outcome import FAMILIES as COMMON
+from collectors.probes.rules import TLS
 from collectors.probes.targets import Targets, idle_faults, is_host, target_faults
 from collectors.probes.trust import Trust
 from collectors.probes.upgrade import PROTOCOLS, upgrade
@@ -94,6 +95,7 @@ class Tls:
     job = "blackbox"
     remote = True
     module = True
+    rules = TLS
 
     def __init__(self, options: Tls.Options) -> None:
         self._options = options

@@ -20,7 +20,9 @@ from collectors.redis.options import Options, parse_key, parse_url
 from collectors.redis.options import Options as _Options
 from collectors.redis.queries import METRICS as OF_QUERIES
 from collectors.redis.rounds import ANSWERED, Round, ask_info
+from collectors.redis.rules import RULES
 from collectors.redis.sentinel import METRICS as OF_SENTINEL
+from config.rules import Rule
 
 if TYPE_CHECKING:
     from collectors.redis.link import Link
@@ -42,6 +44,7 @@ class Redis:
     Options: ClassVar[type[_Options]] = _Options
     job: ClassVar[str] = "redis"
     remote: ClassVar[bool] = True
+    rules: ClassVar[tuple[Rule, ...]] = RULES
 
     def __init__(self, options: _Options) -> None:
         need("redis")

@@ -25,6 +25,7 @@ from collectors.scrape.native import finest_schema
 from collectors.scrape.options import ScrapeOptions, instance_of
 from collectors.scrape.page import Page, Reading
 from collectors.scrape.relabel import Relabeller
+from collectors.scrape.rules import RULES
 
 GRAMMARS: Final[dict[str, Grammar]] = {"application/openmetrics-text": OPENMETRICS, "text/plain": TEXT}
 FALLBACKS: Final = {
@@ -124,6 +125,7 @@ class Scrape:
     job = ""  # the series bring it
     remote = True
     own_labels = True
+    rules = RULES
 
     def __init__(
         self,

@@ -15,11 +15,12 @@ from agent.assembly import OWN, Assembly, Refused, build
 from agent.clock import Clock
 from agent.delivery import Delivery
 from agent.model import STALE
-from agent.pipeline import Pipeline, join_labels
+from agent.pipeline import Pipeline
 from agent.plugins import Plugins
 from agent.runner import Runner
 from agent.scheduler import Scheduler
 from agent.spool import Spool
+from agent.stamper import join_labels
 from config import AgentOptions, CollectorCommon, Config, Duration, ExporterCommon, Section
 from tests.plugins import Numbers
 

@@ -1,7 +1,8 @@
-"""What `/api/health/external` says of the destinations, on fakes and a given time."""
+"""What `/api/health/*` says of destinations, targets and rules, on fakes and a given time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +11,15 @@ import pytest
 from agent.health import BEHIND, UNPROVEN
 from agent.healthapi import report
 from agent.model import MetricBatch, Series, SeriesSet
+from agent.rules.inforce import InForce
+from agent.rules.judge import Judge
 from agent.targets import Targets
+from config import AgentOptions, Config
+from config.rules import Rule, rule
 
 NOW = 10_000.0
+CONFIG = Config(agent=AgentOptions(instance="here"))
+OTHERWISE = {"judge": Judge(()), "config": CONFIG, "pipeline": SimpleNamespace(latest={})}
 
 
 def external(pending: int = 1, **delivery: object) -> Any:
@@ -23,6 +30,7 @@ def external(pending: int = 1, **delivery: object) -> Any:
         runners={},
         deliveries={"mine": SimpleNamespace(**(working | spoken | delivery))},
         spool=SimpleNamespace(pending=lambda exporter, signal: pending),
+        **OTHERWISE,
     )
     return report("external", core, NOW)
 
@@ -73,19 +81,22 @@ def test_a_destination_that_has_had_nothing_yet_has_no_age() -> None:
 
 
 def test_destinations_are_external_only() -> None:
-    core: Any = SimpleNamespace(runners={}, deliveries={"mine": None}, spool=None)
+    core: Any = SimpleNamespace(runners={}, deliveries={"mine": None}, spool=None, **OTHERWISE)
     assert report("system", core, NOW)["checks"] == []
 
 
-def database(*series: tuple[str, dict[str, str], float]) -> Any:
-    """The report of an agent with one Redis collector and what it saw."""
+def database(*series: tuple[str, dict[str, str], float], rules: Sequence[tuple[Rule, str]] = ()) -> Any:
+    """The report of an agent with a Redis collector, what it saw, and rules, each with the kind it is a default of."""
     rows = [Series(name, "gauge", "", "", tuple(sorted(labels.items()))) for name, labels, _ in series]
     batch = MetricBatch("redis", int(NOW * 1000) - 500, SeriesSet(rows), [value for *_, value in series])
     targets = Targets("redis", "redis")
     targets.look([batch])
     facts = {"kind": "redis", "name": "redis", "outcome": "ok", "error": "", "last_round_ms": NOW * 1000}
     runner = SimpleNamespace(**facts, targets=targets)
-    core: Any = SimpleNamespace(runners={"r": runner}, pipeline=SimpleNamespace(latest={"redis": batch}))
+    judge = Judge([InForce(rule=one, origin="agent.toml:3", kind=kind) for one, kind in rules])
+    judge.look(NOW - 5, [batch])
+    pipeline = SimpleNamespace(latest={"redis": batch})
+    core: Any = SimpleNamespace(runners={"redis": runner}, pipeline=pipeline, judge=judge, config=CONFIG)
     return report("database", core, NOW)
 
 
@@ -103,9 +114,25 @@ def test_a_target_that_is_down_is_critical_with_its_reason() -> None:
     ]
 
 
-@pytest.mark.parametrize(("days", "status"), [(20, "ok"), (10, "warning"), (2, "critical"), (-1, "critical")])
-def test_a_certificate_that_expires_soon_is_told(days: int, status: str) -> None:
-    labels = {"instance": "https://shop"}
-    found = database(("probe_state", labels, 1.0), ("probe_ssl_earliest_cert_expiry", labels, NOW + days * 86_400))
-    assert found["checks"][-1]["status"] == found["status"] == status
-    assert found["checks"][-1]["value"] == days
+FULL = rule("RedisFull", "redis_used > 5", severity="warning", summary="{{ $labels.instance }} is full")
+SERIES = (("redis_used", {"instance": "cache:6379"}, 9.0), ("redis_used", {"instance": "other:6379"}, 1.0))
+
+
+@pytest.mark.parametrize("kind", ["redis", ""])
+def test_what_rules_find_is_told_with_value_threshold_and_age(kind: str) -> None:
+    """A rule of nobody's belongs to the collector whose series it names."""
+    found = database(*SERIES, rules=[(FULL, kind)])
+    assert found["status"] == "warning"
+    _, full, fine = found["checks"]
+    assert (full["check"], full["status"], full["message"]) == ("RedisFull", "warning", "cache:6379 is full")
+    assert (full["value"], full["comparison"], full["threshold"], full["age_seconds"]) == (9.0, ">", 5.0, 5.0)
+    assert (fine["subject"], fine["status"], fine["value"]) == ("other:6379", "ok", 1.0)
+
+
+def test_a_rule_of_another_subject_is_not_told() -> None:
+    assert len(database(*SERIES, rules=[(FULL, "host")])["checks"]) == 1
+
+
+def test_a_rule_without_series_is_not_told() -> None:
+    nothing = rule("Nothing", "redis_nothing > 5", severity="warning", summary="")
+    assert len(database(*SERIES, rules=[(nothing, "redis")])["checks"]) == 1

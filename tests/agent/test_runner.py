@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agent.model import STALE, MetricBatch, NoData, Sample, gauge
-from agent.pipeline import Stamper
 from agent.runner import Runner
+from agent.stamper import Stamper
 from tests.logged import capture_logs
 
 UP = gauge("up", "Whether it is up.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.model import Sample, gauge
-from agent.pipeline import Stamper
+from agent.stamper import Stamper
 from agent.targets import SHOWN, Targets
 from tests.logged import capture_logs
 

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [p1 p3 p4 p5 p7 p8 | encode] [--short]`: measure against the peers.
+"""`python -m tests.bench [p1 p3 p4 p5 p6 p7 p8 | encode] [--short]`: measure against the peers.
 
 Without names all of them run. In full, their lines of docs/benchmarks.md are written anew. `encode` is apart: the
 encoders alone, in a table of its own.
@@ -13,7 +13,7 @@ from importlib import import_module
 from tests.bench.processes import Missing
 from tests.bench.table import Row, write_document, write_text
 
-ALL = ("p1", "p3", "p4", "p5", "p7", "p8")
+ALL = ("p1", "p3", "p4", "p5", "p6", "p7", "p8")
 
 
 def main() -> int:

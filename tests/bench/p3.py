@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.model import MetricBatch
-from agent.pipeline import Stamper
 from agent.spool import Settlement, Spool
+from agent.stamper import Stamper
 from exporters.remote_write import RemoteWrite
 from tests.bench.bench_encode import generated, library_1, library_2
 from tests.bench.processes import ROOT, environment, median

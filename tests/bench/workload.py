@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 
 from agent.model import MetricBatch, Sample, SeriesSet, counter, gauge
-from agent.pipeline import Stamper
+from agent.stamper import Stamper
 
 CONTEXT = (
     {"cluster": "production-1", "env": "prod", "region": "eu-1"},

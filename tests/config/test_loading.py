@@ -95,7 +95,7 @@ follow = "yes"
 steps = [{ factor = 1 }]
 [exporters]
 file = 3
-[rules]
+[rulez]
 """
     assert faults(text) == [
         'agent.toml:2:12: agent.interval: expected a duration such as "15s" or "1m30s", got 15',
@@ -114,7 +114,8 @@ file = 3
         "agent.toml:15:10: collectors.http.follow: expected true or false, got a string",
         "agent.toml:16:10: collectors.http.steps[0].metric: is required: set it to a string",
         "agent.toml:18:8: exporters.file: expected a table [exporters.file], or several: [[exporters.file]]",
-        "agent.toml:19:2: rules: no such section; there are [agent], [spool], [collectors], [exporters]",
+        'agent.toml:19:2: rulez: no such section; did you mean "rules"?; there are [agent], [spool], [collectors], '
+        "[exporters], [[rules]], rule_files",
     ]
 
 

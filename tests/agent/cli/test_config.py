@@ -139,6 +139,60 @@ def test_show_tells_where_each_option_comes_from_and_hides_secrets(config: Path)
     assert shown["exporters"]["remote_write"]["bearer_token"]["value"] == "***"
 
 
+RULES = """
+[[rules]]
+alert = "Mine"
+expr = "node_load1 > 9"
+[[rules]]
+alert = "RedisDown"
+for = "9m"
+[[rules]]
+alert = "RedisRejectedConnections"
+enabled = false
+"""
+RULE_FILE = "groups: [{name: g, rules: [{record: 'a:b', expr: sum(up)}, {alert: Theirs, expr: up == 0}]}]\n"
+
+
+def ruled(config: Path, rules: str = RULES, rule_file: str = RULE_FILE) -> str:
+    """A configuration with Redis, rules and a rule file; its path."""
+    (config.parent / "rules.yml").write_text(rule_file)
+    config.write_text(f'rule_files = ["*.yml"]\n[collectors.redis]\n{config.read_text()}{rules}')
+    return str(config)
+
+
+def test_check_counts_the_rules_in_force(config: Path) -> None:
+    result = call("config", "check", "-c", ruled(config))
+    found = re.search(r"rules: (\d+) in force, (\d+) switched off; 2 of all from 1 file\n", result.stdout)
+    assert found is not None, result.output
+    assert int(found[1]) > 3
+    assert found[2] == "1"
+
+
+def test_check_compiles_what_rules_say_and_refuses_it_at_its_place(config: Path) -> None:
+    rules = '[[rules]]\nalert = "A"\nexpr = "rate(x)"\nannotations.summary = "{{ $value"\n'
+    result = call("config", "check", "-c", ruled(config, rules, RULE_FILE.replace("sum(up)", "sum(")))
+    faults = [line.split(": ", 2)[:2] for line in result.stderr.splitlines()]
+    assert (result.exit_code, faults) == (
+        78,
+        [
+            [f"{config}:12:8", "rules[0].expr"],
+            [f"{config}:13:13", "rules[0].annotations.summary"],
+            [f"{config.parent}/rules.yml:1:50", "groups[0].rules[0].expr"],
+        ],
+    )
+
+
+def test_show_lists_the_rules_in_force_with_where_they_come_from(config: Path) -> None:
+    lines = call("config", "show", "-c", ruled(config)).stdout.splitlines()
+    rules = {lines[at + 1]: line for at, line in enumerate(lines) if line.startswith("[[rules]]")}
+    assert rules['alert = "Mine"'] == f"[[rules]]  # {config}:11"
+    assert rules['alert = "RedisDown"'] == f"[[rules]]  # {config}:14, over the default of redis"
+    assert rules['alert = "Theirs"'] == f"[[rules]]  # {config.parent}/rules.yml:1"
+    assert "[[rules]]  # default of redis" in rules.values()
+    assert f'# "RedisRejectedConnections" is switched off  # {config}:17' in lines
+    assert f'# "a:b" records "sum(up)"  # {config.parent}/rules.yml:1' in lines
+
+
 def test_init_writes_an_example_that_is_accepted_and_never_overwrites(tmp_path: Path) -> None:
     path = tmp_path / "new.toml"
     assert call("config", "init", str(path)).exit_code == 0

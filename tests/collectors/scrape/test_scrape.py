@@ -15,7 +15,7 @@ from yarl import URL
 
 from agent.fanout import FanOut
 from agent.model import Histogram, NativeHistogram, Prober, Sample
-from agent.pipeline import Stamper
+from agent.stamper import Stamper
 from collectors.scrape import Scrape
 from collectors.scrape.client import ACCEPT, ACCEPT_NATIVE, REASONS
 from collectors.scrape.options import ScrapeOptions

@@ -1,0 +1,1 @@
+"""Rules: which of them count, and what becomes of their verdicts."""

@@ -1,0 +1,192 @@
+"""Alerts over rounds: when they wait, fire, end; recording rules; a change of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from agent.model import MetricBatch
+from agent.rules.findings import Finding, findings, sort, subject_of, worst
+from agent.rules.inforce import InForce
+from agent.rules.judge import Judge
+from config import Duration
+from config.rules import Recording, Rule, rule
+from tests.agent.promql.made import START_MS, Rounds
+
+START = START_MS / 1000
+
+
+def in_force(*rules: Rule | Recording) -> list[InForce]:
+    return [InForce(rule=one, origin="agent.toml:1") for one in rules]
+
+
+def alert(expr: str, hold: str = "0s", keep: str = "0s", **labels: str) -> Rule:
+    return Rule(
+        alert="Test",
+        expr=expr,
+        hold=Duration(hold),
+        keep_firing_for=Duration(keep),
+        labels=labels or {"severity": "warning"},
+        annotations={"summary": "{{ $labels.a }} has {{ $value }}"},
+    )
+
+
+class Watched:
+    """A judge over rounds 15 s apart."""
+
+    def __init__(self, *rules: Rule | Recording, brief: bool = False) -> None:
+        self.judge = Judge(in_force(*rules), brief=brief)
+        self.rounds = Rounds('x{a="1"}', 'x{a="2"}')
+
+    def see(self, *values: float) -> list[Finding]:
+        """What another round is found to be."""
+        self.rounds.add(*values)
+        return self.look([self.rounds.batches[-1]])
+
+    def look(self, latest: Iterable[MetricBatch]) -> list[Finding]:
+        self.judge.take(latest)
+        self.judge.look((self.rounds.time_ms - 15_000) / 1000, latest)
+        return findings(self.judge.alerting)
+
+
+def states(found: list[Finding]) -> dict[str, str]:
+    return {one.subject: "pending" if one.pending else one.status for one in found}
+
+
+def test_an_alert_without_a_time_fires_at_once_and_ends_at_once() -> None:
+    watched = Watched(alert("x > 5"))
+    assert states(watched.see(9.0, 1.0)) == {"a=1": "warning", "a=2": "ok"}
+    assert states(watched.see(1.0, 1.0)) == {"a=1": "ok", "a=2": "ok"}
+
+
+def test_an_alert_waits_for_its_time_by_series() -> None:
+    watched = Watched(alert("x > 5", "30s"))
+    assert states(watched.see(9.0, 1.0)) == {"a=1": "pending", "a=2": "ok"}
+    assert states(watched.see(9.0, 9.0)) == {"a=1": "pending", "a=2": "pending"}
+    assert states(watched.see(9.0, 9.0)) == {"a=1": "warning", "a=2": "pending"}
+    assert states(watched.see(1.0, 9.0)) == {"a=1": "ok", "a=2": "warning"}
+    assert states(watched.see(9.0, 9.0)) == {"a=1": "pending", "a=2": "warning"}
+
+
+def test_an_alert_goes_on_for_as_long_as_it_is_to_be_kept() -> None:
+    watched = Watched(alert("x > 5", keep="30s"))
+    watched.see(9.0, 1.0)
+    assert states(watched.see(1.0, 1.0))["a=1"] == "warning"
+    assert states(watched.see(1.0, 1.0))["a=1"] == "warning"
+    assert states(watched.see(1.0, 1.0))["a=1"] == "ok"
+
+
+def test_one_that_is_only_waiting_is_not_kept() -> None:
+    watched = Watched(alert("x > 5", "1m", "1m"))
+    watched.see(9.0, 1.0)
+    assert states(watched.see(1.0, 1.0))["a=1"] == "ok"
+
+
+def test_a_single_look_waits_for_nothing() -> None:
+    watched = Watched(alert("x > 5", "1h"), brief=True)
+    assert states(watched.see(9.0, 1.0)) == {"a=1": "warning", "a=2": "ok"}
+
+
+def test_a_single_look_leaves_out_what_looks_further_back_and_says_so() -> None:
+    watched = Watched(alert("increase(x[5m]) > 1"), brief=True)
+    assert watched.see(9.0, 1.0) == []
+    assert watched.judge.unjudged == ["Test"]
+
+
+def test_labels_and_annotations_are_rendered_for_each_alert() -> None:
+    found = Watched(alert("x > 5", severity="critical", team="{{ $labels.a }}-{{ $value }}")).see(9.0, 1.0)
+    assert found[0].labels == {"alertname": "Test", "a": "1", "severity": "critical", "team": "1-9"}
+    assert (found[0].message, found[0].value, found[0].threshold, found[0].comparison) == ("1 has 9", 9.0, 5.0, ">")
+
+
+def test_alerts_that_would_be_one_are_an_error_and_none_fires() -> None:
+    (found,) = Watched(alert("x > 5", a="same")).see(9.0, 9.0)
+    assert found.status == "unknown"
+    assert "same labels" in found.message
+
+
+def test_what_has_no_answer_is_unknown_and_mends() -> None:
+    watched = Watched(alert("x + on () x > 1"))
+    (found,) = watched.see(1.0, 2.0)
+    assert (found.status, found.check) == ("unknown", "Test")
+    assert states(watched.look([])) == {"": "ok"}
+
+
+def test_an_unknown_severity_is_a_warning() -> None:
+    assert states(Watched(alert("x > 5", severity="page")).see(9.0, 1.0))["a=1"] == "warning"
+    assert states(Watched(alert("x > 5", severity="Critical")).see(9.0, 1.0))["a=1"] == "critical"
+    assert states(Watched(alert("x > 5", other="label")).see(9.0, 1.0))["a=1"] == "warning"
+
+
+def test_a_severity_may_come_from_the_template() -> None:
+    words = "{{ if gt $value 50.0 }}critical{{ else }}warning{{ end }}"
+    found = states(Watched(alert("x > 5", severity=words)).see(9.0, 99.0))
+    assert found == {"a=1": "warning", "a=2": "critical"}
+
+
+def test_a_number_is_an_alert_without_labels() -> None:
+    (found,) = Watched(alert("vector(1)")).see(1.0, 1.0)
+    assert (found.status, found.value) == ("warning", 1.0)
+    (found,) = Watched(alert("1 + 1")).see(1.0, 1.0)
+    assert (found.status, found.value) == ("warning", 2.0)
+
+
+def test_a_text_is_no_alert() -> None:
+    with pytest.raises(ValueError, match=r"agent.toml:1: Test: .*text"):
+        Judge(in_force(alert('"words"')))
+
+
+def test_recorded_series_are_there_for_the_rules_after_them() -> None:
+    watched = Watched(Recording(record="a:x:sum", expr="sum(x)", labels={"who": "me"}), alert('a:x:sum{who="me"} > 5'))
+    assert states(watched.see(1.0, 1.0)) == {"who=me": "ok"}
+    assert states(watched.see(9.0, 1.0)) == {"who=me": "warning"}
+
+
+def test_recorded_series_have_a_past() -> None:
+    watched = Watched(Recording(record="s", expr="sum(x)"), alert("max_over_time(s[1m]) > 5"))
+    watched.see(9.0, 1.0)
+    assert [one.status for one in watched.see(0.0, 0.0)] == ["warning"]
+
+
+def test_rules_that_are_off_are_not_judged() -> None:
+    judge = Judge([InForce(rule=alert("x > 5"), origin="", enabled=False)])
+    assert judge.alerting == []
+
+
+def test_after_a_change_of_rules_those_that_stay_go_on() -> None:
+    stays, goes = alert("x > 5", "30s"), alert("x > 6", "30s")
+    watched = Watched(stays, goes)
+    watched.see(9.0, 1.0)
+    watched.see(9.0, 1.0)
+    new = Judge(in_force(alert("x > 7", "30s"), stays))
+    new.succeed(watched.judge)
+    watched.judge = new
+    found = watched.see(9.0, 1.0)
+    assert [one.pending for one in found if one.subject == "a=1"] == [True, False]
+
+
+def test_a_default_rule_that_finds_its_series_missing_is_well_and_empty() -> None:
+    watched = Watched(rule("Gone", "y > 5", severity="critical", summary="gone"))
+    (found,) = watched.see(1.0, 1.0)
+    assert (found.status, found.empty) == ("ok", True)
+
+
+def test_findings_are_sorted_worst_first() -> None:
+    found = [Finding("a", "ok"), Finding("b", "unknown"), Finding("c", "emergency"), Finding("d", "warning")]
+    assert [one.check for one in sort(found)] == ["c", "b", "d", "a"]
+    assert worst(found) == "emergency"
+    assert worst([]) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("labels", "subject"),
+    [
+        ({"instance": "here", "job": "node", "mountpoint": "/var", "device": "sda", "fstype": "ext4"}, "/var"),
+        ({"instance": "db:5432", "job": "postgres", "datname": "shop"}, "db:5432 shop"),
+        ({"instance": "here", "cpu": "3"}, "cpu=3"),
+        ({"instance": "here", "env": "prod"}, ""),
+    ],
+)
+def test_a_subject_is_what_tells_a_series_from_others(labels: dict[str, str], subject: str) -> None:
+    assert subject_of(tuple(labels.items()), {"instance": "here", "env": "prod"}) == subject
