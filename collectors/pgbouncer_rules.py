@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from config.rules import Rule, rule
+from config.rules import Rule, rules_with
+
+rule = rules_with("docs/runbooks/pgbouncer.md")
 
 _POOL: Final = "{{ $labels.user }}@{{ $labels.database }} on pgbouncer {{ $labels.instance }}"
 

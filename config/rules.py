@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta, Struct
@@ -41,8 +43,12 @@ class Recording(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     labels: Labels = {}
 
 
-def rule(alert: str, expr: str, *, severity: Severity, summary: str, hold: str = "0s") -> Rule:
+def rule(alert: str, expr: str, *, severity: Severity, summary: str, hold: str = "0s", runbook: str = "") -> Rule:
     """Declare a default rule of a collector; `summary` may use `{{ $labels.… }}` and `{{ $value }}`."""
-    return Rule(
-        alert=alert, expr=expr, hold=Duration(hold), labels={"severity": severity}, annotations={"summary": summary}
-    )
+    annotations = {"summary": summary} | ({"runbook": f"{runbook}#{alert.lower()}"} if runbook else {})
+    return Rule(alert=alert, expr=expr, hold=Duration(hold), labels={"severity": severity}, annotations=annotations)
+
+
+def rules_with(runbook: str) -> Callable[..., Rule]:
+    """The same for rules that one file explains, with a heading for each."""
+    return partial(rule, runbook=runbook)

@@ -125,6 +125,11 @@ class CountValues(Struct, frozen=True):
         for point in self.vector.evaluate(at):
             name, labels = self.grouping.group(point)
             text = go_fixed(point.value)
-            group = (text, labels) if self.label == "__name__" else (name, with_label(labels, self.label, text))
+            if self.grouping.without and self.label in ("__name__", *self.grouping.labels):
+                group = (name, labels)
+            elif self.label == "__name__":
+                group = (text, labels)
+            else:
+                group = (name, with_label(labels, self.label, text))
             counts[group] = counts.get(group, 0.0) + 1
         return distinct([Point(*group, count) for group, count in counts.items()])

@@ -54,7 +54,7 @@ def variance(values: Sequence[float]) -> float:
     if any(isinf(value) or isnan(value) for value in values):
         return nan
     middle = mean(values)
-    return total([(value - middle) ** 2 for value in values]) / len(values)
+    return total([(value - middle) * (value - middle) for value in values]) / len(values)
 
 
 def largest(values: Iterable[float]) -> float:
@@ -68,12 +68,16 @@ def smallest(values: Iterable[float]) -> float:
 
 
 def go_max(a: float, b: float) -> float:
-    """The larger one; NaN if either is."""
+    """The larger one; NaN if either is, and none is infinite."""
+    if inf in (a, b):
+        return inf
     return nan if isnan(a) or isnan(b) else max(a, b)
 
 
 def go_min(a: float, b: float) -> float:
-    """The smaller one; NaN if either is."""
+    """The smaller one; NaN if either is, and none is infinite."""
+    if -inf in (a, b):
+        return -inf
     return nan if isnan(a) or isnan(b) else min(a, b)
 
 

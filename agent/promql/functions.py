@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from agent.promql.arithmetic import atanh, go_max, go_min, logarithm, quiet, sign, sinh, whole
+from agent.promql.arithmetic import atanh, divide, go_max, go_min, logarithm, quiet, sign, sinh, whole
 from agent.promql.points import Labels, Moment, Node, Point, Range, Vector, distinct, nameless, with_label
 from agent.promql.quantiles import histogram_quantile
 
@@ -29,13 +29,13 @@ MATHS: Final[dict[str, Callable[[float], float]]] = {
     "ceil": whole(math.ceil),
     "cos": quiet(math.cos),
     "cosh": quiet(math.cosh),
-    "deg": math.degrees,
+    "deg": lambda value: value * 180 / math.pi,
     "exp": quiet(math.exp),
     "floor": whole(math.floor),
     "ln": logarithm(math.log),
     "log10": logarithm(math.log10),
     "log2": logarithm(math.log2),
-    "rad": math.radians,
+    "rad": lambda value: value * math.pi / 180,
     "sgn": sign,
     "sin": quiet(math.sin),
     "sinh": sinh,
@@ -43,15 +43,16 @@ MATHS: Final[dict[str, Callable[[float], float]]] = {
     "tan": quiet(math.tan),
     "tanh": math.tanh,
 }
-DATES: Final[dict[str, Callable[[datetime], int]]] = {
-    "minute": lambda date: date.minute,
-    "hour": lambda date: date.hour,
-    "day_of_week": lambda date: date.isoweekday() % 7,
-    "day_of_month": lambda date: date.day,
-    "day_of_year": lambda date: date.timetuple().tm_yday,
-    "days_in_month": lambda date: monthrange(date.year, date.month)[1],
-    "month": lambda date: date.month,
-    "year": lambda date: date.year,
+ERA: Final = 400, 146_097 * 86_400  # years and seconds after which the calendar repeats itself
+DATES: Final[dict[str, Callable[[datetime, int], int]]] = {  # by a date, and years to add to it
+    "minute": lambda date, years: date.minute,
+    "hour": lambda date, years: date.hour,
+    "day_of_week": lambda date, years: date.isoweekday() % 7,
+    "day_of_month": lambda date, years: date.day,
+    "day_of_year": lambda date, years: date.timetuple().tm_yday,
+    "days_in_month": lambda date, years: monthrange(date.year, date.month)[1],
+    "month": lambda date, years: date.month,
+    "year": lambda date, years: date.year + years,
 }
 
 
@@ -106,10 +107,10 @@ class Clamp(Struct, frozen=True):
 
     def evaluate(self, at: Moment) -> Vector:
         """A point an element."""
+        points = self.vector.evaluate(at)
         least, most = self.least.evaluate(at), self.most.evaluate(at)
         if most < least:
             return []
-        points = self.vector.evaluate(at)
         return distinct([Point("", labels, go_max(least, go_min(most, value))) for _, labels, value in points])
 
 
@@ -204,14 +205,15 @@ def relabelled(point: Point, label: str, value: str) -> Point:
     return point._replace(labels=with_label(point.labels, label, value))
 
 
-def dated(part: Callable[[datetime], int]) -> Callable[[float], float]:
+def dated(part: Callable[[datetime, int], int]) -> Callable[[float], float]:
     """A part of the date that a number is, in Unix seconds and UTC; NaN where it is none."""
 
     def called(seconds: float) -> float:
         try:
-            return float(part(datetime.fromtimestamp(math.trunc(seconds), UTC)))
-        except (ValueError, OverflowError, OSError):
+            eras, rest = divmod(math.trunc(seconds), ERA[1])
+        except (ValueError, OverflowError):
             return nan
+        return float(part(datetime.fromtimestamp(rest, UTC), eras * ERA[0]))
 
     return called
 
@@ -219,4 +221,4 @@ def dated(part: Callable[[datetime], int]) -> Callable[[float], float]:
 def rounded(value: float, to: float = 1.0) -> float:
     """The nearest multiple of a number; halves go up."""
     inverse = 1.0 / to if to else math.copysign(math.inf, to)
-    return whole(math.floor)(value * inverse + 0.5) / inverse
+    return divide(whole(math.floor)(value * inverse + 0.5), inverse)

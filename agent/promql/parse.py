@@ -6,6 +6,7 @@ that is read is one that is judged.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -36,7 +37,8 @@ _STRINGS: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"|' r"'(?:[^'\\\n]|\\.)*'|`[^`]
 _DEEPER: Final = re.compile(r"[(\[{+\-*/%^<>=!]|\b(?:and|or|unless|atan2|offset)\b", re.IGNORECASE)
 _OPS: Final = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
 _MANY: Final = {"ManyToOne": "left", "OneToMany": "right"}
-_GROUPS: Final = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})", re.ASCII)
+_NUMBER: Final = re.compile("[1-9][0-9]*")
+_GROUPS: Final = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})")
 
 
 class Unsupported(ValueError):
@@ -55,13 +57,19 @@ def parse(text: str) -> tuple[Node[Any], str, list[Ranged | Instant], set[str]]:
     if len(_DEEPER.findall(_STRINGS.sub('""', text))) > DEEPEST:
         raise ValueError(f"has more than {DEEPEST} operators and parentheses")
     try:
-        tree = promql_parser.parse(text)
+        tree = promql_parser.parse(_STRINGS.sub(_quoted, text))
     except ValueError as error:
         raise ValueError(" ".join(str(error).split())) from None
     builder = _Builder()
     if (kind := builder.kind(tree)) == "matrix":
         raise ValueError("is an expression of a range, which is no answer: a function such as rate() makes one of it")
     return builder.build(tree), kind, builder.selectors, builder.range_functions
+
+
+def _quoted(found: re.Match[str]) -> str:
+    """A raw string in quotation marks, since the parser takes its backslashes for escapes; anything else as it is."""
+    text = found[0]
+    return json.dumps(text[1:-1], ensure_ascii=False) if text[0] == "`" else text
 
 
 class _Builder:
@@ -325,6 +333,6 @@ def _group(match: Any, name: str | None) -> str:
     if name is None:
         return "$"
     try:
-        return match.group(int(name) if name.isdigit() else name) or ""
+        return match.group(int(name) if name == "0" or _NUMBER.fullmatch(name) else name) or ""
     except (IndexError, KeyError):
         return ""

@@ -51,8 +51,9 @@ def bucket_quantile(share: float, buckets: list[tuple[float, float]]) -> float:
     if not counts[-1]:
         return nan
     rank = share * counts[-1]
-    at = bisect_left(counts, rank, 0, len(counts) - 1)
-    if at == len(counts) - 1:
+    last = len(counts) - 1
+    at = last if isnan(rank) else bisect_left(counts, rank, 0, last)
+    if at == last:
         return bounds[-2]
     if at == 0 and bounds[0] <= 0:
         return bounds[0]

@@ -106,9 +106,7 @@ ESTIMATES: Final[dict[str, Estimate]] = {
     "present_over_time": _fold(lambda values: 1.0),
 }
 # What two rounds a second apart tell as well as a longer range does, if less smoothly: how fast, and how much now.
-BRIEF: Final = frozenset(
-    ("rate", "irate", "avg_over_time", "min_over_time", "max_over_time", "last_over_time", "quantile_over_time")
-)
+BRIEF: Final = frozenset(("rate", "irate", "avg_over_time", "last_over_time"))
 
 
 class OverTime(Struct, frozen=True):

@@ -17,18 +17,19 @@ from agent.promql.points import Labels, QueryError, Run
 if TYPE_CHECKING:
     from agent.promql.selectors import Selector
 
+COMPOUND: Final = ("histogram", "gaugehistogram", "summary")
 MOST: Final = 1_000_000  # samples of a window: 16 MB
 
 
 class _Track:
-    """The samples of one series; the end of a series is the time it ended at, which a later sample takes back."""
+    """The samples of one series, and the times at which it ended; there may be samples again after those."""
 
-    __slots__ = ("ended_ms", "times", "values")
+    __slots__ = ("ends", "times", "values")
 
     def __init__(self) -> None:
         self.times: array[int] = array("q")
         self.values: array[float] = array("d")
-        self.ended_ms = 0
+        self.ends: array[int] = array("q")  # when it ended, each time
 
     def drop_before(self, time_ms: int) -> int:
         """Forget what is that old or older; how many samples that were."""
@@ -36,7 +37,13 @@ class _Track:
         if count:
             del self.times[:count]
             del self.values[:count]
+            del self.ends[: bisect_right(self.ends, time_ms)]
         return count
+
+    def has_ended(self, after_ms: int, until_ms: int) -> bool:
+        """Whether it ended in between."""
+        at = bisect_right(self.ends, after_ms)
+        return at < len(self.ends) and self.ends[at] <= until_ms
 
 
 class Window:
@@ -47,6 +54,7 @@ class Window:
         self._most = most
         self._samples = 0
         self._first_ms = self._last_ms = 0
+        self._parts: dict[tuple[Selector, str], set[tuple[str, Labels]]] = {}  # of histograms, in the latest round
         self._short: set[Selector] = set()  # those that could not keep all they ask for
 
     def __len__(self) -> int:
@@ -81,8 +89,9 @@ class Window:
     def _add(
         self, selector: Selector, batch: MetricBatch, keep_ms: int, tracks: dict[tuple[str, Labels], _Track]
     ) -> None:
-        oldest = batch.time_ms - keep_ms
+        oldest, seen = batch.time_ms - keep_ms, set[tuple[str, Labels]]()
         for (name, labels, value), at in selector.points(batch):
+            seen.add((name, labels))
             extra = batch.extras.get(at)
             time_ms = (extra.time_ms if extra is not None else 0) or batch.time_ms
             track = tracks.get((name, labels)) or tracks.setdefault((name, labels), _Track())
@@ -94,17 +103,32 @@ class Window:
                 continue
             track.times.append(time_ms)
             track.values.append(value)
-            track.ended_ms = 0
             self._samples += 1
+        if selector.places(batch.series).compound:
+            self._end_parts((selector, batch.collector), seen, batch.time_ms, tracks)
+
+    def _end_parts(
+        self,
+        whose: tuple[Selector, str],
+        seen: set[tuple[str, Labels]],
+        time_ms: int,
+        tracks: dict[tuple[str, Labels], _Track],
+    ) -> None:
+        """A histogram whose bounds changed: its former buckets have ended."""
+        for key in self._parts.get(whose, set()) - seen:
+            if key in tracks:
+                tracks[key].ends.append(time_ms)
+        self._parts[whose] = seen
 
     @staticmethod
     def _end(batch: MetricBatch, tracks: dict[tuple[str, Labels], _Track]) -> None:
         if not tracks:
             return
-        gone = {(series.name, series.labels) for series in batch.series.series}
+        gone = {(series.name, series.labels) for series in batch.series.series if series.kind not in COMPOUND}
+        wholes = {(series.name, series.labels) for series in batch.series.series if series.kind in COMPOUND}
         for key, track in tracks.items():
-            if not track.ended_ms and (key in gone or _whole(*key) in gone):
-                track.ended_ms = batch.time_ms
+            if key in gone or _whole(*key) in wholes:
+                track.ends.append(batch.time_ms)
 
     def tidy(self, now_ms: int) -> None:
         """Forget what nobody asks for any more."""
@@ -128,7 +152,7 @@ class Window:
         runs = []
         for (name, labels), track in kept[1].items():
             first, last = bisect_right(track.times, start_ms), bisect_right(track.times, end_ms)
-            if first == last or (ends and track.ended_ms and track.ended_ms <= end_ms):
+            if first == last or (ends and track.has_ended(track.times[last - 1], end_ms)):
                 continue
             runs.append(Run(name, labels, track.times[first:last], track.values[first:last]))
         return runs

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from agent.patterns import compile_pattern
-from agent.rules.gotext import joined, kind, sprint, sprintf, text_of
+from agent.rules.gotext import bounded, joined, kind, sprint, sprintf, text_of
 from agent.rules.humanize import (
     humanize,
     humanize_1024,
@@ -96,7 +96,7 @@ def _pattern(text: str) -> Any:
 
 def match(pattern: str, text: str) -> bool:
     """Whether the regular expression is found in the text."""
-    return _pattern(pattern).search(text) is not None
+    return _pattern(pattern).search(bounded(text)) is not None
 
 
 def replace_all(pattern: str, replacement: str, text: str) -> str:
@@ -106,27 +106,23 @@ def replace_all(pattern: str, replacement: str, text: str) -> str:
 
 def _replaced(pattern: Any, replacement: str, text: str) -> Iterator[str]:
     at, last = 0, -1
-    for found in pattern.finditer(text):
+    for found in pattern.finditer(bounded(text)):
         if found.start() == found.end() == last:
             continue  # Go takes no empty match right behind another
         yield text[at : found.start()]
-        yield _expanded(replacement, found)
+        yield _expanded(replacement, found) if "$" in replacement else replacement
         at = last = found.end()
     yield text[at:]
 
 
 def _expanded(replacement: str, found: Any) -> str:
     """The replacement with its groups filled in; a group that is not there is empty."""
-    named, groups = found.groupdict(""), found.groups("")
 
     def one(reference: re.Match[str]) -> str:
-        if reference.group(1):
-            return "$"
-        name = reference.group(2) or reference.group(3)
-        if not name.isdigit():
-            return str(named.get(name, ""))
-        at = int(name[:9])
-        return str(found.group() if at == 0 else groups[at - 1] if at <= len(groups) else "")
+        dollar, braced, bare = reference.groups()
+        name = braced or bare or ""
+        at = int(name[:9]) if name.isdigit() else found.re.groupindex.get(name, found.re.groups + 1)
+        return dollar or ((found.group(at) or "") if at <= found.re.groups else "")
 
     return REFERENCE.sub(one, replacement)
 

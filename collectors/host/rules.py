@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from config.rules import Rule, rule
+from config.rules import Rule, rules_with
+
+rule = rules_with("docs/runbooks/host.md")
 
 # Disks that fill by accident: not memory, not what is read-only by nature, no stick of somebody's, no program's mount.
 _DISKS: Final = (

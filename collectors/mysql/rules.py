@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from config.rules import Rule, rule
+from config.rules import Rule, rules_with
+
+rule = rules_with("docs/runbooks/mysql.md")
 
 _BEHIND: Final = "(mysql_slave_status_seconds_behind_master or mysql_slave_status_seconds_behind_source)"
 _SOURCE: Final = "{{ $labels.master_host }}"

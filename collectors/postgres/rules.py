@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from config.rules import Rule, rule
+from config.rules import Rule, rules_with
+
+rule = rules_with("docs/runbooks/postgres.md")
 
 _SHARE_OF_CONNECTIONS: Final = "sum without (state) (pg_connections) / pg_connections_limit"
 # A standby that is told to lag is behind only by what comes on top of that.

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from config.rules import Rule, rule
+from config.rules import Rule, rules_with
+
+rule = rules_with("docs/runbooks/probes.md")
 
 _DAY: Final = 86400
 # An expired certificate beside the chain that verifies hurts nobody; where none verifies, the first to expire counts.

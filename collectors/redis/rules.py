@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from config.rules import Rule, rule
+from config.rules import Rule, rules_with
+
+rule = rules_with("docs/runbooks/redis.md")
 
 _REPLICA: Final = "{{ $labels.slave_ip }}:{{ $labels.slave_port }}"
 

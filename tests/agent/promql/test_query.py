@@ -72,6 +72,7 @@ def test_in_a_brief_look_a_rate_is_that_between_the_two_rounds() -> None:
         ("predict_linear(x[1h], 3600) < 0", True),
         ("x offset 5m > 1", True),
         ("rate(x[5m]) > 3", False),
+        ("max_over_time(x[5m]) > 3", True),
         ("avg_over_time(x[5m]) > 3", False),
         ("x > 3", False),
     ],
@@ -99,6 +100,12 @@ def test_the_limit_of_an_alert_is_the_number_its_values_are_held_against(
 ) -> None:
     found = parse_query(text).limit
     assert (found and (found.op, found.bound)) == limit
+
+
+def test_raw_strings_are_raw() -> None:
+    rounds = Rounds('x{a="1:2"}', 'x{a="\\\\d"}').add(1.0, 2.0)
+    assert [point.value for point in rounds.ask(r"x{a=~`\d:\d`}")] == [1.0]
+    assert rounds.ask('x{a="`"} or x{a=`"`}') == []
 
 
 def test_names_and_how_far_back_they_are_looked_at() -> None:
