@@ -21,7 +21,7 @@ Fold = Callable[[Sequence[float]], float]
 Estimate = Callable[[Run, Range], float | None]
 
 
-def _extrapolated(run: Run, within: Range, *, counter: bool) -> float | None:
+def _extrapolated(run: Run, within: Range, *, counter: bool, per: float = 1.0) -> float | None:
     """The change over the whole range."""
     times, values = run.times, run.values
     if len(values) < 2:
@@ -38,12 +38,11 @@ def _extrapolated(run: Run, within: Range, *, counter: bool) -> float | None:
         to_start = min(to_start, covered * (values[0] / change))
     if to_end >= between * 1.1:
         to_end = between / 2
-    return change * ((covered + to_start + to_end) / covered)
+    return change * ((covered + to_start + to_end) / covered / per)  # in Prometheus' order, to the last digit
 
 
 def _rate(run: Run, within: Range) -> float | None:
-    change = _extrapolated(run, within, counter=True)
-    return None if change is None else change / ((within.end_ms - within.start_ms) / 1000)
+    return _extrapolated(run, within, counter=True, per=(within.end_ms - within.start_ms) / 1000)
 
 
 def _irate(run: Run, within: Range) -> float | None:

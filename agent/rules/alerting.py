@@ -107,7 +107,7 @@ class Alerting:
             if known is None:
                 known = self._active[key] = Alert(point.labels, dict(key), {}, nan, now)
             known.value, known.kept_since = point.value, 0.0
-            known.annotations = _render(self._annotations, dict(point.labels), point.value)
+            known.annotations = _render(self._annotations, point)
             if not known.firing_since and now - known.active_since >= self.hold:
                 known.firing_since = now
         for key, alert in list(self._active.items()):
@@ -124,7 +124,7 @@ class Alerting:
     def _rendered(self, point: Point) -> Labels:
         """The labels of the alert that a point is."""
         own = dict(point.labels)
-        labels = own | _render(self._labels, own, point.value) | {"alertname": self.name}
+        labels = own | _render(self._labels, point) | {"alertname": self.name}
         return tuple(sorted((name, value) for name, value in labels.items() if value))
 
 
@@ -141,5 +141,7 @@ def severity_of(labels: Mapping[str, str]) -> Severity:
     return next((one for one in SEVERITIES if one == word), "warning")
 
 
-def _render(templates: Mapping[str, Template], labels: dict[str, str], value: float) -> dict[str, str]:
-    return {name: template.render(labels, value) for name, template in templates.items()}
+def _render(templates: Mapping[str, Template], point: Point) -> dict[str, str]:
+    """Templates see the name of the series among its labels, as in Prometheus."""
+    labels = {**dict(point.labels), **({"__name__": point.name} if point.name else {})}
+    return {name: template.render(labels, point.value) for name, template in templates.items()}
