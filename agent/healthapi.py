@@ -26,7 +26,7 @@ def report(subject: str, core: Core, now: float) -> dict[str, Any]:
     """Overall status, and one entry a check with value, threshold and age in seconds."""
     checks: list[dict[str, Any]] = []
     for runner in core.runners.values():
-        if runner.kind in SUBJECTS[subject]:
+        if _subject(runner.kind) == subject:
             checks.append(_outcome(runner, now))
             checks += [_target(runner, one, now) for one in runner.targets.latest]
     age = _age(now, core.judge.looked)
@@ -41,8 +41,13 @@ def _findings(subject: str, core: Core) -> list[Finding]:
     """What the rules say of a subject: a collector's defaults of its own, others of the series that they name."""
     known = {**core.config.agent.labels, "instance": core.config.agent.instance}
     kinds = {rule: rule.kind or _kind(rule, core) for rule in core.judge.alerting}
-    rules = [rule for rule, kind in kinds.items() if kind in SUBJECTS[subject] or (not kind and subject == "system")]
+    rules = [rule for rule, kind in kinds.items() if _subject(kind or "host") == subject]
     return [one for one in findings(rules, known) if not one.empty] if core.judge.looked else []
+
+
+def _subject(kind: str) -> str:
+    """Where a kind of collector is told of; those of others look at what is outside, as far as we know."""
+    return next((subject for subject, kinds in SUBJECTS.items() if kind in kinds), "external")
 
 
 def _kind(rule: Alerting, core: Core) -> str:

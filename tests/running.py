@@ -64,6 +64,15 @@ class Running:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def reload(self, config: str = "") -> None:
+        """Write a configuration, ask for it, and wait until systemd is told of the end."""
+        if config:
+            self.configure(config)
+        before = len(self.messages)
+        self.signal(signal.SIGHUP)
+        self.hear("RELOADING=1", after=before)
+        self.hear("READY=1", after=before)
+
     def ended(self, seconds: float = 20.0) -> int:
         """The exit code, once the process has ended."""
         assert self.process is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import urllib.error
 import urllib.request
@@ -23,16 +22,6 @@ NUMBERS = "[collectors.numbers]\nrun = {run}\n"
 EXPORTER = '[exporters.{kind}]\nurl = "{url}"\n'
 
 
-def reload(agent: Running, config: str = "") -> None:
-    """Write a configuration, ask for it, and wait until systemd is told of the end."""
-    if config:
-        agent.configure(config)
-    before = len(agent.messages)
-    agent.signal(signal.SIGHUP)
-    agent.hear("RELOADING=1", after=before)
-    agent.hear("READY=1", after=before)
-
-
 def self_metric(to: Receiver, name: str, **labels: str) -> float:
     import struct
 
@@ -49,12 +38,12 @@ def test_what_did_not_change_keeps_its_connection_and_its_state(agent: Running, 
     agent.configure(AGENT + NUMBERS.format(run=1) + exporter)
     agent.start()
     to.wait(lambda: len(to.requests) >= 3)
-    reload(agent, AGENT + NUMBERS.format(run=1) + "[collectors.numbers.labels]\nnew = 'label'\n" + exporter)
+    agent.reload(AGENT + NUMBERS.format(run=1) + "[collectors.numbers.labels]\nnew = 'label'\n" + exporter)
     seen = len(to.requests)
     to.wait(lambda: len(to.requests) >= seen + 3)
     assert len(peers(to)) == 1
     assert agent.log("configuration reloaded")[-1]["changed"] == ["numbers"]
-    reload(agent)
+    agent.reload()
     assert agent.log("configuration reloaded")[-1] | {"timestamp": ""} == {
         "added": [],
         "changed": [],
@@ -74,7 +63,7 @@ def test_a_removed_collector_ends_its_series(agent: Running, to: Receiver) -> No
     agent.configure(AGENT + NUMBERS.format(run=1) + exporter)
     agent.start()
     to.wait(lambda: len(to.requests) >= 2)
-    reload(agent, AGENT + exporter)
+    agent.reload(AGENT + exporter)
     to.wait(lambda: STALE in to.series("number", at="0").values(), what="the staleness marker")
     seen = len(to.requests)
     to.wait(lambda: len(to.requests) >= seen + 2)
@@ -91,7 +80,7 @@ def test_a_changed_collector_ends_its_old_series_and_begins_new_ones(agent: Runn
     agent.configure(AGENT + NUMBERS.format(run=1) + exporter)
     agent.start()
     to.wait(lambda: len(to.requests) >= 2)
-    reload(agent, AGENT + NUMBERS.format(run=1) + "series = 5\n" + exporter)
+    agent.reload(AGENT + NUMBERS.format(run=1) + "series = 5\n" + exporter)
     to.wait(lambda: list(to.series("number", at="19").values())[-1:] == [STALE], what="the staleness marker")
     to.wait(lambda: list(to.series("number", at="4").values())[-1:] != [STALE], what="the new rounds")
     assert agent.stop() == 0
@@ -108,7 +97,7 @@ def test_a_new_token_takes_effect(agent: Running, to: Receiver, tmp_path: Path) 
     agent.start()
     to.wait(lambda: len(to.record) > 0)
     secret.write_text("second")
-    reload(agent)
+    agent.reload()
     to.default = receiver.guarded("second")
     seen = len(to.requests)
     to.wait(lambda: [one.status for one in to.requests[seen:]].count(204) >= 2)
@@ -124,7 +113,7 @@ def test_a_changed_exporter_goes_on_where_it_was(agent: Running, to: Receiver) -
     agent.start()
     eventually(lambda: agent.ledger()["pending"] > 50, "a backlog")
     before = agent.ledger()
-    reload(agent, AGENT + NUMBERS.format(run=1) + EXPORTER.format(kind="remote_write", url=to.url))
+    agent.reload(AGENT + NUMBERS.format(run=1) + EXPORTER.format(kind="remote_write", url=to.url))
     to.wait(lambda: to.items > before["pending"])
     assert agent.stop() == 0
     numbers = [value for value in to.series("number", at="0").values() if value != STALE]
@@ -148,11 +137,11 @@ def test_an_invalid_file_changes_nothing_and_is_told(agent: Running, to: Receive
     agent.start()
     to.wait(lambda: len(to.requests) >= 2)
     agent.file.write_text(bad)
-    reload(agent)
+    agent.reload()
     assert agent.log("the new configuration is refused")[0]["fault"].startswith(f"{agent.file}:")
     to.wait(lambda: self_metric(to, "nightjar_config_last_reload_successful") == 0.0, what="the failed reload")
     assert self_metric(to, "nightjar_config_reloads_total", outcome="refused") == 1.0
-    reload(agent, good)
+    agent.reload(good)
     to.wait(lambda: self_metric(to, "nightjar_config_last_reload_successful") == 1.0, what="the good reload")
     assert agent.stop() == 0
     numbers = [value for value in to.series("number", at="0").values() if value != STALE]
@@ -180,11 +169,11 @@ def test_an_address_that_cannot_be_had_changes_nothing(agent: Running) -> None:
     agent.start()
     eventually(lambda: get(port) == 200, "readiness")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        reload(agent, listening(taken.getsockname()[1]) + "series = 3\n")
+        agent.reload(listening(taken.getsockname()[1]) + "series = 3\n")
         assert "cannot listen" in agent.log("the new configuration is refused")[0]["fault"]
         assert get(port) == 200
         assert {one["name"]: one["series"] for one in agent.status()["collectors"]}["numbers"] == 20
-    reload(agent, listening(port) + "series = 3\n")
+    agent.reload(listening(port) + "series = 3\n")
     eventually(lambda: get(port) == 200, "readiness after a round of the changed collector")
     eventually(
         lambda: {one["name"]: one["series"] for one in agent.status()["collectors"]}["numbers"] == 3, "the new options"
@@ -197,13 +186,13 @@ def test_another_address_and_another_token_take_effect(agent: Running) -> None:
     agent.configure(listening(first))
     agent.start()
     eventually(lambda: get(first) == 200, "readiness")
-    reload(agent, listening(second, 'token = "first"\n'))
+    agent.reload(listening(second, 'token = "first"\n'))
     assert agent.log("configuration reloaded")[-1]["changed"] == ["agent.listen", "agent.token"]
     assert get(second, "first") == 200
     assert get(second) == 401
     with pytest.raises(urllib.error.URLError):
         get(first)
-    reload(agent, listening(second, 'token = "second"\n'))
+    agent.reload(listening(second, 'token = "second"\n'))
     assert (get(second, "first"), get(second, "second")) == (401, 200)
     assert agent.stop() == 0
 
@@ -213,9 +202,9 @@ def test_another_state_directory_waits_for_a_restart_and_the_way_back_is_quiet(a
     agent.start()
     good = agent.file.read_text()
     agent.file.write_text(good.replace(str(agent.state), f"{agent.state}-2"))
-    reload(agent)
+    agent.reload()
     agent.file.write_text(good)
-    reload(agent)
+    agent.reload()
     assert len(agent.log("configuration reloaded")) == 2
     assert len(agent.log("state_dir takes effect after a restart")) == 1
     assert agent.stop() == 0
@@ -240,10 +229,10 @@ def test_many_reloads_leak_neither_memory_nor_files(agent: Running, to: Receiver
     agent.start()
     to.wait(lambda: len(to.requests) >= 2)
     for run in range(1, 11):
-        reload(agent, config(run))
+        agent.reload(config(run))
     before = held()
     for run in range(11, 51):
-        reload(agent, config(run))
+        agent.reload(config(run))
     after = held()
     assert after[0] <= before[0] + 3, f"files: {before[0]} before, {after[0]} after 40 reloads"
     assert after[1] <= before[1] + 4_096, f"KiB: {before[1]} before, {after[1]} after 40 reloads"
