@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test check format lint types contracts bench chaos soak peers lock clean
+.PHONY: run test check format lint types contracts bench chaos promql soak peers lock clean
 
 run: $(VENV)/run  ## Set up, then run the agent without a configuration file
 	@$(BIN)/nightjar run
@@ -35,6 +35,9 @@ bench: $(VENV)/dev peers  ## Measure against the peers; results in docs/benchmar
 
 chaos: $(VENV)/dev  ## The long form of kills and corruptions: 200 rounds, 1,000 corruptions
 	@NIGHTJAR_KILLS=200 NIGHTJAR_CORRUPTIONS=1000 $(BIN)/python -m pytest -m chaos --timeout=3600 -s tests/chaos $(ARGS)
+
+promql: $(VENV)/dev peers  ## The long form of the comparison with Prometheus: 20,000 made-up expressions
+	@NIGHTJAR_EXPRESSIONS=20000 $(BIN)/python -m pytest --timeout=3600 -s tests/servers/test_promql.py $(ARGS)
 
 soak: $(VENV)/dev peers  ## An hour of idling beside the peers: memory, CPU, growth
 	@$(BIN)/python -m tests.bench p7

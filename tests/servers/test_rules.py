@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.model import Prober
-from agent.pipeline import Stamper
+from agent.stamper import Stamper
 from agent.promql import Moment, parse_query, window_of
 from collectors.mysql import Mysql
 from collectors.pgbouncer import Pgbouncer
