@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from agent.model import Prober
-from agent.stamper import Stamper
 from agent.promql import Moment, parse_query, window_of
+from agent.stamper import Stamper
 from collectors.mysql import Mysql
 from collectors.pgbouncer import Pgbouncer
 from collectors.postgres import Postgres
