@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+import msgspec
+import orjson
+from msgspec import Struct
 
 from agent.cli import ending, options
+from agent.cli.ending import STDERR, STDOUT
+from agent.scheduler import offset
 from config import Config, Duration, Section, environment
 from config.faults import did_you_mean
 
@@ -20,7 +25,6 @@ if TYPE_CHECKING:
     from agent.cli.lastrun import LastRun
     from agent.cli.report import Report
     from agent.model import MetricBatch
-    from agent.rules.findings import Finding
     from agent.rules.inforce import InForce
 
 SPARE = 2.0  # seconds after which what does not end by itself is ended
@@ -42,7 +46,20 @@ class Spans(click.ParamType[float]):
             self.fail('expected seconds, or a duration such as "30s" or "1m30s"', param, ctx)
 
 
-class Wish(click.Command):
+class Wishes(Struct, frozen=True):
+    """What the command line asks for; times in seconds."""
+
+    style: str
+    timeout: float
+    quiet: bool
+    on_change: bool
+    splay: float
+    push: bool
+    push_timeout: float
+    verbose: bool
+
+
+class Judging(click.Command):
     """A command whose usage errors are UNKNOWN."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> click.Context:
@@ -53,7 +70,7 @@ class Wish(click.Command):
             refuse(error.format_message())
 
 
-@click.command(cls=Wish, epilog="Example: nightjar check host --format nagios")
+@click.command(cls=Judging, epilog="Example: nightjar check host --format nagios")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @options.config_option
 @click.option("--format", "style", type=click.Choice(["text", "nagios", "json"]), default="text", help="Default text.")
@@ -71,21 +88,24 @@ def check(names: Sequence[str], file: str | None, **wishes: Any) -> None:
     Exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; 78 for a configuration that cannot be used.
     """
     ending.open_standard()
+    wish = Wishes(**wishes)
     config = options.read(file, options.load_tried)
     sections = _chosen(config, names)
-    if wishes["push"] and not config.exporters:
+    if wish.push and not config.exporters:
         refuse("--push needs an exporter, and none is configured")
-    if wishes["splay"]:
-        _wait_for_turn(config.agent.instance, wishes["splay"])
-    last = _last_run(config, (*config.files, *names), wishes)
-    total = wishes["timeout"] + (wishes["push_timeout"] if wishes["push"] else 0.0)
-    stream = ending.STDERR if wishes["quiet"] else ending.STDOUT
-    end = ending.Ending(total + SPARE, lambda message: f"UNKNOWN: {message}", stream)
-    end.watch()
-    report = _look(config, sections, wishes, partial=bool(names))
+    if wish.splay:
+        time.sleep(offset(config.agent.instance, wish.splay))
+    last = _last_run(config, names, wish)
+    end = _end(wish)
+    report, batches = _look(config, sections, wish, partial=bool(names))
     if last is not None:
-        report = _remember(report, last, only_changes=wishes["on_change"])
-    _tell(report, end, **wishes)
+        report = _remember(report, last, only_changes=wish.on_change)
+    text = _told(report, wish)
+    if wish.push:
+        end.keep(text, report.exit_code)
+        report = msgspec.structs.replace(report, pushed=asyncio.run(_push(config, batches, wish.push_timeout)))
+        text = _told(report, wish)
+    end.end(text, report.exit_code)
 
 
 def refuse(message: str) -> NoReturn:
@@ -103,42 +123,49 @@ def _chosen(config: Config, names: Sequence[str]) -> list[Section]:
     return [known[name] for name in dict.fromkeys(names)] if names else list(config.collectors)
 
 
-def _wait_for_turn(instance: str, span: float) -> None:
-    from agent.scheduler import offset
-
-    time.sleep(offset(instance, span))
-
-
-def _last_run(config: Config, words: Sequence[str], wishes: dict[str, Any]) -> LastRun | None:
+def _last_run(config: Config, names: Sequence[str], wish: Wishes) -> LastRun | None:
     """The lock taken; None where the state directory cannot be written."""
     from agent.cli.lastrun import LastRun, Overlap
 
     try:
-        last = LastRun(Path(config.agent.state_dir), words)
+        last = LastRun(Path(config.agent.state_dir), (*map(os.path.abspath, config.files), *names))
         last.lock()
     except Overlap as overlap:
-        if wishes["quiet"]:
+        if wish.quiet:
             sys.exit(TEMPFAIL)
         ending.write(f"UNKNOWN: {overlap}")
         sys.exit(ending.UNKNOWN)
     except OSError as error:
-        if wishes["on_change"]:
+        if wish.on_change:
             click.echo(f"nightjar: the last run is not known, all is told: {error}", err=True)
         return None
     return last
 
 
+def _end(wish: Wishes) -> ending.Ending:
+    """The way out, which nothing holds up."""
+    seconds = wish.timeout + (wish.push_timeout if wish.push else 0.0) + SPARE
+    found = ending.Ending(seconds, lambda message: f"UNKNOWN: {message}", STDERR if wish.quiet else STDOUT)
+    found.watch()
+    return found
+
+
 # -- the look ---------------------------------------------------------------------------------------------------------
 
 
-def _look(config: Config, sections: Sequence[Section], wishes: dict[str, Any], *, partial: bool) -> Report:
+def _look(
+    config: Config, sections: Sequence[Section], wish: Wishes, *, partial: bool
+) -> tuple[Report, list[MetricBatch]]:
+    """What is found, and what was seen."""
     from agent import logs
 
     logs.configure("error", "console", color=False)
-    return asyncio.run(_looked(config, sections, wishes, partial=partial))
+    return asyncio.run(_looked(config, sections, wish, partial=partial))
 
 
-async def _looked(config: Config, sections: Sequence[Section], wishes: dict[str, Any], *, partial: bool) -> Report:
+async def _looked(
+    config: Config, sections: Sequence[Section], wish: Wishes, *, partial: bool
+) -> tuple[Report, list[MetricBatch]]:
     from agent.assembly import build_runner, rules_of
     from agent.cli.report import Report
     from agent.oneshot import OneShot
@@ -148,15 +175,13 @@ async def _looked(config: Config, sections: Sequence[Section], wishes: dict[str,
     began = time.monotonic()
     rules, unjudged = _meant(rules_of(config), sections, partial=partial)
     judge = Judge(rules, brief=True)
-    shot = OneShot(judge, wishes["timeout"])
-    runners = [build_runner(one, config, shot.submit, within=shot.left) for one in sections]
-    await shot.run(runners)
+    shot = OneShot(judge, wish.timeout)
+    await shot.run([build_runner(one, config, shot.submit, within=shot.left) for one in sections])
     known = {**config.agent.labels, "instance": config.agent.instance}
-    found: list[Finding] = [*findings(judge.alerting, known), *shot.outcomes()]
+    found = [*findings(judge.alerting, known), *shot.outcomes()]
     unjudged += [(name, "looks back further than one check does") for name in judge.unjudged]
-    pushed = await _push(config, shot.batches, wishes["push_timeout"]) if wishes["push"] else ""
     await shot.close()
-    return Report(config.agent.instance, found, unjudged, time.monotonic() - began, pushed=pushed)
+    return Report(config.agent.instance, found, unjudged, time.monotonic() - began), shot.batches
 
 
 def _meant(
@@ -197,8 +222,7 @@ async def _push(config: Config, batches: Sequence[MetricBatch], seconds: float) 
 
 
 def _remember(report: Report, last: LastRun, *, only_changes: bool) -> Report:
-    from msgspec.structs import replace
-
+    """Keep what is found for the next run; where only changes are asked for, the report of these."""
     from agent.cli.lastrun import changes
 
     before = last.read()
@@ -206,22 +230,18 @@ def _remember(report: Report, last: LastRun, *, only_changes: bool) -> Report:
         last.write(report.findings)
     except OSError as error:
         click.echo(f"nightjar: what was found cannot be kept for the next run: {error}", err=True)
-    return replace(report, changes=changes(before, report.findings)) if only_changes else report
+    return msgspec.structs.replace(report, changes=changes(before, report.findings)) if only_changes else report
 
 
-def _tell(report: Report, end: ending.Ending, *, style: str, quiet: bool, verbose: bool, **wishes: Any) -> None:
+def _told(report: Report, wish: Wishes) -> str:
+    """The output; empty where there is nothing to say."""
     from agent.cli import report as told
 
-    if (wishes["on_change"] and not report.shown) or (quiet and not report.exit_code and not report.changes):
-        end.end("", report.exit_code)
-    color = not environment.no_color() and os.isatty(ending.STDERR if quiet else ending.STDOUT)
-    match style:
-        case "json":
-            import orjson
-
-            text = orjson.dumps(told.document(report), option=orjson.OPT_INDENT_2).decode()
-        case "nagios":
-            text = told.nagios(report)
-        case _:
-            text = told.text(report, color=color, verbose=verbose)
-    end.end(text, report.exit_code)
+    if (wish.on_change and not report.shown) or (wish.quiet and not report.exit_code and not report.changes):
+        return ""
+    if wish.style == "json":
+        return orjson.dumps(told.document(report), option=orjson.OPT_INDENT_2).decode()
+    if wish.style == "nagios":
+        return told.nagios(report)
+    color = not environment.no_color() and os.isatty(STDERR if wish.quiet else STDOUT)
+    return told.text(report, color=color, verbose=wish.verbose)

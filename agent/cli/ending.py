@@ -31,6 +31,7 @@ class Ending:
     def __init__(self, seconds: float, say: Callable[[str], str], stream: int = STDOUT) -> None:
         self.seconds, self._say, self._stream = seconds, say, stream
         self._until = time.monotonic() + seconds
+        self._known: tuple[str, int] | None = None
         self._printing = threading.Lock()
 
     @property
@@ -54,9 +55,13 @@ class Ending:
             write(text, self._stream)
         os._exit(code)
 
+    def keep(self, text: str, code: int) -> None:
+        """What to end with from now on, should the rest of the work not come to its end."""
+        self._known = text, code
+
     def give_up(self, message: str) -> NoReturn:
-        """End as UNKNOWN, with the reason."""
-        self.end(self._say(message), UNKNOWN)
+        """End as UNKNOWN with the reason, or with what is known already."""
+        self.end(*(self._known or (self._say(message), UNKNOWN)))
 
     def _wait(self, heard: int) -> None:
         ready, _, _ = select.select([heard], [], [], self.left)
