@@ -110,7 +110,7 @@ def _try_out(part: Part) -> None:
 def _compile(rule: Rule | Recording) -> None:
     """Compile a rule's expression, and an alert's templates; raises ValueError with every one that cannot be used."""
     from agent.promql import parse_query
-    from agent.rules.templates import compile_template
+    from agent.templates import compile_template
 
     tables = {"labels": rule.labels, "annotations": rule.annotations} if isinstance(rule, Rule) else {}
     texts = [(f"{table}.{name}", text) for table, values in tables.items() for name, text in values.items()]

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from agent.promql import Labels, Moment, Point, Query, QueryError, parse_query
 from agent.rules.inforce import InForce
-from agent.rules.templates import Template, compile_template
+from agent.templates import Template, compile_template
 from config.rules import SEVERITIES, Rule, Severity
 
 

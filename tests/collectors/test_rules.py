@@ -12,7 +12,7 @@ import pytest
 
 from agent.model import Family, MetricBatch, Series, SeriesSet
 from agent.promql import Moment, Point, parse_query, window_of
-from agent.rules.templates import compile_template
+from agent.templates import compile_template
 from collectors import BUILTIN, mysql, pgbouncer, postgres, redis, scrape
 from collectors.host.parts import declared
 from collectors.host.rules import RULES as HOST_RULES

@@ -18,7 +18,7 @@ from agent.model import MetricBatch, Series, SeriesSet
 from agent.promql import Unsupported, parse_query
 from agent.rules.inforce import InForce, rules_in_force
 from agent.rules.judge import Judge
-from agent.rules.templates import compile_template
+from agent.templates import compile_template
 from config.rules import Recording, Rule
 from tests.servers.rule_cases import CASES, Case, Per, Phases
 from tests.servers.rule_mixins import MIXINS, Fired, alerts, mixin, promtool

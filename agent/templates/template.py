@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from agent.rules.gotext import joined, kind, text_of
-from agent.rules.template_functions import FUNCTIONS, Arguments, Function
-from agent.rules.template_syntax import Branch, Node, Parser, Pipe, Term
+from agent.templates.functions import FUNCTIONS, Arguments, Function
+from agent.templates.gotext import joined, kind, text_of
+from agent.templates.syntax import Branch, Node, Parser, Pipe, Term
 
 SERVER: Final = "asks a Prometheus server"
 UNSUPPORTED: Final[Mapping[str, str]] = {

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.rules.gotext import quote, shortest, unquote
-from agent.rules.templates import compile_template
+from agent.templates import compile_template
+from agent.templates.gotext import quote, shortest, unquote
 from tests.servers.rule_mixins import refused, rendered
 
 LABELS = {

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from agent.rules.gotext import kind, shortest, special
+from agent.templates.gotext import kind, shortest, special
 
 LARGE: Final = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 BINARY: Final = ("", "ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi")

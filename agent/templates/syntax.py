@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from math import isinf
 from typing import Any, Final, NamedTuple
 
-from agent.rules.gotext import unquote
+from agent.templates.gotext import unquote
 
 DEEPEST: Final = 100  # nested blocks and parentheses
 TRIMMED: Final = " \t\r\n"

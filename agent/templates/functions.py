@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from agent.patterns import compile_pattern
-from agent.rules.gotext import bounded, joined, kind, sprint, sprintf, text_of
-from agent.rules.humanize import (
+from agent.templates.gotext import bounded, joined, kind, sprint, sprintf, text_of
+from agent.templates.humanize import (
     humanize,
     humanize_1024,
     humanize_duration,
