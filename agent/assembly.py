@@ -75,7 +75,10 @@ class Assembly:
         sections = {one.name: one for one in config.exporters}
         deliveries = {name: self._delivery(one) for name, one in sections.items() if self._sections.get(name) != one}
         rules = rules_of(config)
-        judge = Judge(rules) if rules != self._rules else None
+        try:
+            judge = Judge(rules) if _meaning(rules) != _meaning(self._rules) else None
+        except ValueError as error:
+            raise Refused(str(error)) from error
         return Plan(wanted, sections, runners, deliveries, rules, judge)
 
     async def change(self, plan: Plan) -> dict[str, list[str]]:
@@ -92,7 +95,9 @@ class Assembly:
         }
         if plan.judge is not None:
             plan.judge.succeed(self._core.judge)
-            self._core.judge, self._rules = plan.judge, plan.rules
+            self._core.judge = plan.judge
+            changes["changed"].append("rules")
+        self._rules = plan.rules
         await self._replace_deliveries(deliveries, lost)
         self._sections = plan.sections
         if plan.sections:  # an agent without exporters takes nothing in, and leaves what waits for others alone
@@ -157,6 +162,11 @@ class Assembly:
 def rules_of(config: Config) -> list[InForce]:
     """The rules that count with a configuration, and those that are switched off."""
     return rules_in_force(config, {one.kind: COLLECTORS.rules(one.kind) for one in config.collectors})
+
+
+def _meaning(rules: list[InForce]) -> list[tuple[object, ...]]:
+    """The rules, wherever they stand."""
+    return [(one.rule, one.kind, one.enabled) for one in rules]
 
 
 def build_runner(section: Section, config: Config, submit: Submit, *, within: float = inf) -> Runner:

@@ -192,11 +192,11 @@ class Daemon:
         core = self.core
         while True:
             await core.pipeline.seen.wait()
-            await asyncio.sleep(LINGER)
+            since = max(0.0, time.time() - core.judge.looked)  # of a clock that was set back, nothing
+            await asyncio.sleep(max(LINGER, JUDGING - since))
             core.pipeline.seen.clear()
-            now = time.time()
-            if not 0 <= now - core.judge.looked < JUDGING:
-                core.judge.look(now, core.pipeline.latest.values())
+            for _ in core.judge.looking(time.time(), core.pipeline.latest.values(), time.monotonic()):
+                await asyncio.sleep(0)
 
     def status(self) -> str:
         """One line about everything, and the first trouble."""

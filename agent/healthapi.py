@@ -11,7 +11,7 @@ from agent.delivery import Delivery
 from agent.health import undelivered
 from agent.model import SeriesSet
 from agent.rules.alerting import Alerting
-from agent.rules.findings import STATUSES, Finding, document, findings
+from agent.rules.findings import STATUSES, Finding, document, findings, of_collector
 from agent.runner import Runner
 from agent.targets import Target
 
@@ -42,7 +42,7 @@ def _findings(subject: str, core: Core) -> list[Finding]:
     known = {**core.config.agent.labels, "instance": core.config.agent.instance}
     kinds = {rule: rule.kind or _kind(rule, core) for rule in core.judge.alerting}
     rules = [rule for rule, kind in kinds.items() if _subject(kind or "host") == subject]
-    return [one for one in findings(rules, known) if not one.empty] if core.judge.looked else []
+    return [one for one in findings(core.judge, known, rules) if not one.empty] if core.judge.looked else []
 
 
 def _subject(kind: str) -> str:
@@ -66,10 +66,9 @@ def _names(series: SeriesSet) -> frozenset[str]:
 
 
 def _outcome(runner: Runner, now: float) -> dict[str, Any]:
-    failed = runner.outcome in ("error", "timeout")
     return {
         "check": runner.name,
-        "status": "critical" if failed else "ok",
+        "status": of_collector(runner).status,
         "value": runner.outcome,
         "threshold": "ok",
         "message": runner.error,

@@ -34,12 +34,12 @@ class Status(enum.IntEnum):
     UNKNOWN = 3
 
 
-_GRAVITY: Final = (Status.OK, Status.WARNING, Status.UNKNOWN, Status.CRITICAL)
+GRAVITY: Final = (Status.OK, Status.WARNING, Status.UNKNOWN, Status.CRITICAL)  # best first
 
 
 def worst(found: Iterable[Status]) -> Status:
     """The gravest of some ends; OK for none. What is known to be broken weighs more than what is not known."""
-    return max(found, key=_GRAVITY.index, default=Status.OK)
+    return max(found, key=GRAVITY.index, default=Status.OK)
 
 
 class Range(Struct, frozen=True):

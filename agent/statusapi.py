@@ -59,7 +59,7 @@ def _collector(runner: Runner) -> dict[str, Any]:
 def _rules(core: Core) -> dict[str, Any]:
     """The rules' verdicts: what fires or waits to, and the rules that cannot be judged."""
     known = {**core.config.agent.labels, "instance": core.config.agent.instance}
-    found = findings(core.judge.alerting, known)
+    found = findings(core.judge, known)
     return {
         "in_force": len(core.judge.alerting),
         "judged": core.judge.looked,

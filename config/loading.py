@@ -209,12 +209,13 @@ class _Loading:
     def _rules(self) -> tuple[tuple[Rule | Recording, ...], tuple[str, ...]]:
         """All rules, those of `[[rules]]` first, and the rule files."""
         found: list[tuple[Rule | Recording, Node]] = []
+        from_files, rule_files = self._rule_files()
         if (node := self._root.value.get("rules")) is not None:
             configured = self._root.value.get("collectors")
             kinds = list(configured.value) if configured and isinstance(configured.value, dict) else []
-            defaults = DefaultNames(self._known.collectors, kinds, self._known.defaults)
+            others = {rule.alert for rule, _ in from_files if isinstance(rule, Rule)}
+            defaults = DefaultNames(self._known.collectors, kinds, self._known.defaults, others)
             found += RuleReader(self._verbatim, defaults, self._known.trial).read(node)
-        from_files, rule_files = self._rule_files()
         found += from_files
         for number, (_, at) in enumerate(found):
             self._places |= flatten(at, ("rules", str(number)))

@@ -40,7 +40,10 @@ class DefaultNames:
     to be imported.
     """
 
-    def __init__(self, kinds: Collection[str], configured: Collection[str], rules: DefaultRules) -> None:
+    def __init__(
+        self, kinds: Collection[str], configured: Collection[str], rules: DefaultRules, others: Collection[str] = ()
+    ) -> None:
+        self._others = others  # of rule files
         self._kinds = kinds
         self._configured = configured
         self._rules = rules
@@ -49,6 +52,7 @@ class DefaultNames:
         return any(name == one for one in self)
 
     def __iter__(self) -> Iterator[str]:
+        yield from self._others
         first = [kind for kind in self._configured if kind in self._kinds]
         for kind in chain(first, (kind for kind in self._kinds if kind not in first)):
             try:
@@ -110,5 +114,5 @@ class RuleReader:
         if "expr" in node.value or alert is None or not isinstance(alert.value, str) or alert.value in self._defaults:
             return
         near = self._converter.nearest(alert.value, set(self._defaults))
-        message = f"is required: no collector has a default rule of this name{asking(near)}"
+        message = f"is required: no collector's default and no rule file has this name{asking(near)}"
         self._converter.fault(node, key_path(path, "expr"), message)

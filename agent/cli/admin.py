@@ -19,8 +19,8 @@ class NotRunning(Exception):
 class _Connection(http.client.HTTPConnection):
     """HTTP over a unix socket; `asyncio` and an HTTP library would cost more than the answer."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -30,10 +30,10 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(state: Path, path: str, method: str = "GET", body: bytes | None = None) -> Any:
+def ask(state: Path, path: str, method: str = "GET", body: bytes | None = None, seconds: float = 30.0) -> Any:
     """The JSON answer of the agent that keeps its state there; raises `NotRunning`."""
     where = state / SOCKET
-    connection = _Connection(where)
+    connection = _Connection(where, seconds)
     try:
         connection.request(method, path, body)
         response = connection.getresponse()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 from agent.cli import options
 from agent.plugins import COLLECTORS, EXPORTERS
 from config import Config
+from config.rules import SEVERITIES, Rule
 
 
 @click.group(epilog="Example: nightjar config check -c agent.toml")
@@ -29,6 +31,8 @@ def check(file: str | None) -> None:
     for word, sections in (("collectors", found.collectors), ("exporters", found.exporters)):
         console.print(f"{word}: {', '.join(section.name for section in sections) or 'none'}", markup=False)
     console.print(_rules_line(found), markup=False)
+    for note in _rule_notes(found):
+        click.echo(f"note: {note}", err=True)
     spool = found.spool
     console.print(
         f"spool: {found.agent.state_dir}, at most {spool.max_size}, {spool.max_age}, {spool.min_free} of the disk left "
@@ -48,7 +52,23 @@ def _rules_line(found: Config) -> str:
     from_files = sum(file in found.rule_files for file in places)
     line = f"rules: {on} in force, {len(rules) - on} switched off"
     count = len(found.rule_files)
-    return f"{line}; {from_files} of all from {count} {'file' if count == 1 else 'files'}" if count else line
+    return f"{line}; {from_files} of them from {count} {'file' if count == 1 else 'files'}" if count else line
+
+
+def _rule_notes(found: Config) -> Iterator[str]:
+    """What becomes of a rule in another way than its author may think."""
+    from agent.assembly import rules_of
+    from agent.templates import compile_template
+
+    for one in rules_of(found):
+        if not isinstance(one.rule, Rule) or not one.enabled:
+            continue
+        severity = one.rule.labels.get("severity", "")
+        if "{{" not in severity and severity.lower() not in SEVERITIES:
+            yield f"{one.origin}: {one.rule.alert}: the severity {severity!r} counts as warning"
+        for name, text in one.rule.annotations.items():
+            if reason := compile_template(text).unsupported:
+                yield f"{one.origin}: {one.rule.alert}: {name} is shown as it is written: {reason}"
 
 
 def _spool_line(state_dir: str) -> None:

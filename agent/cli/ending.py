@@ -31,7 +31,7 @@ class Ending:
     def __init__(self, seconds: float, say: Callable[[str], str], stream: int = STDOUT) -> None:
         self.seconds, self._say, self._stream = seconds, say, stream
         self._until = time.monotonic() + seconds
-        self._known: tuple[str, int] | None = None
+        self._known: tuple[str, int, Callable[[], None]] | None = None
         self._printing = threading.Lock()
 
     @property
@@ -49,19 +49,20 @@ class Ending:
         sys.excepthook = self._broken
         threading.Thread(target=self._wait, args=(heard,), name="nightjar-ending", daemon=True).start()
 
-    def end(self, text: str, code: int) -> NoReturn:
+    def end(self, text: str, code: int, then: Callable[[], None] = lambda: None) -> NoReturn:
         """Print what there is to say, and end the process at once. Of two that want to, the first is heard."""
         if self._printing.acquire(timeout=PATIENCE):
             write(text, self._stream)
+            then()
         os._exit(code)
 
-    def keep(self, text: str, code: int) -> None:
+    def keep(self, text: str, code: int, then: Callable[[], None] = lambda: None) -> None:
         """What to end with from now on, should the rest of the work not come to its end."""
-        self._known = text, code
+        self._known = text, code, then
 
     def give_up(self, message: str) -> NoReturn:
         """End as UNKNOWN with the reason, or with what is known already."""
-        self.end(*(self._known or (self._say(message), UNKNOWN)))
+        self.end(*(self._known or (self._say(message), UNKNOWN, lambda: None)))
 
     def _wait(self, heard: int) -> None:
         ready, _, _ = select.select([heard], [], [], self.left)

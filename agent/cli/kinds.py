@@ -84,6 +84,10 @@ def place(kind: Kind, values: Mapping[str, Any]) -> str | None:
     target, host, port = values["target"], values["hostname"], values.get("port")
     if target is not None and host is not None:
         raise ValueError("--hostname: TARGET says that already")
+    if target == "" or host == "":
+        raise ValueError("TARGET: is empty")
+    if kind.login and (host or target or "").startswith("/"):
+        raise ValueError(f"TARGET: expected a host; a socket is {kind.head}{kind.tail}?host=/its/folder")
     if host is None:
         if port is not None:
             raise ValueError("--port: goes with -H")

@@ -14,11 +14,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import orjson
+import msgspec
+from msgspec import Struct
 
-from agent.rules.findings import STATUSES, Finding, Status
+from agent.rules.findings import Finding, Status
+from config.files import Unreadable, read_regular
 
 LARGEST: Final = 4 << 20  # bytes of what the last run found
+
+
+class Wrong(Struct, frozen=True):
+    """One thing that was wrong, and how."""
+
+    check: str
+    subject: str
+    status: Status
+
+
+class Found(Struct, frozen=True):
+    """What was wrong in a run, by the keys of its findings."""
+
+    wrong: dict[str, Wrong] = {}
 
 
 class Overlap(Exception):
@@ -32,7 +48,8 @@ class LastRun:
         digest = hashlib.blake2b("\0".join(words).encode(), digest_size=6).hexdigest()
         state.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._found = state / f"check-{digest}.json"
-        self._lock = os.open(state / f"check-{digest}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._lock = os.open(state / f"check-{digest}.lock", flags, 0o600)
 
     def lock(self) -> None:
         """Take the lock, which the kernel gives back when this process ends; raises `Overlap`."""
@@ -41,22 +58,21 @@ class LastRun:
         except BlockingIOError:
             raise Overlap("the same check is still running") from None
 
-    def read(self) -> dict[str, Status]:
-        """What was wrong the last time, by check and subject; nothing where that is not known."""
+    def read(self) -> Found:
+        """What was wrong the last time; nothing where that is not known."""
         try:
-            with self._found.open("rb") as file:
-                found = orjson.loads(file.read(LARGEST))
-            return {key: status for key, status in found["wrong"].items() if status in STATUSES}
-        except (OSError, orjson.JSONDecodeError, KeyError, AttributeError, TypeError):
-            return {}
+            return msgspec.json.decode(read_regular(str(self._found), LARGEST), type=Found)
+        except (Unreadable, msgspec.MsgspecError, UnicodeError):
+            return Found()
 
-    def write(self, findings: Sequence[Finding]) -> None:
+    def write(self, found: Found) -> None:
         """Keep what is wrong now, whole or not at all; raises OSError."""
-        text = orjson.dumps({"wrong": {_key(one): one.status for one in findings if one.status != "ok"}})
-        made = self._found.with_suffix(".new")
+        made = self._found.with_suffix(f".{os.getpid()}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC  # never what somebody put there
         try:
-            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-                file.write(text)
+            made.unlink(missing_ok=True)
+            with open(os.open(made, flags, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(found))
                 file.flush()
                 os.fsync(file.fileno())
             made.replace(self._found)
@@ -66,24 +82,30 @@ class LastRun:
             raise
 
 
-def changes(before: dict[str, Status], findings: Sequence[Finding]) -> list[Finding]:
-    """What is wrong in another way than the last time, and what is wrong no more."""
-    now = {_key(one): one for one in findings}
-    changed = [one for key, one in now.items() if one.status != before.get(key, "ok")]
-    for key, status in before.items():
-        if key not in now:
-            check, _, subject = key.partition("\0")
-            changed.append(Finding(check, "ok", subject, f"{subject or check}: was {status}, is no more"))
-    return [_recovered(one, before.get(_key(one), "ok")) for one in changed]
+def kept(before: Found, findings: Sequence[Finding], *, whole: bool) -> Found:
+    """What to remember of a run. Where it was not `whole`, what it could not see is as it was."""
+    seen = {one.key for one in findings if not one.empty}
+    wrong = {one.key: Wrong(one.check, one.subject, one.status) for one in findings if one.status != "ok"}
+    unseen = {} if whole else {key: one for key, one in before.wrong.items() if key not in seen}
+    return Found(wrong={**unseen, **wrong})
 
 
-def _recovered(one: Finding, before: Status) -> Finding:
-    if one.status != "ok" or one.message:
-        return one
-    from msgspec.structs import replace
+def changes(before: Found, findings: Sequence[Finding], *, whole: bool) -> list[Finding]:
+    """What is wrong in another way than the last time, and what is wrong no more.
 
-    return replace(one, message=f"{one.subject or one.check}: was {before}, is no more")
+    What a run that was not `whole` did not see is not called well: its collector failed, or its target is down.
+    """
+    now = {one.key: one for one in findings if not one.empty}
+    was = {key: one.status for key, one in before.wrong.items()}
+    changed = [one for key, one in now.items() if one.status != was.get(key, "ok")]
+    recovered = [one for one in changed if one.status == "ok"]
+    gone = [one for key, one in before.wrong.items() if key not in now] if whole else []
+    return [
+        *(one for one in changed if one.status != "ok"),
+        *(_well(Wrong(one.check, one.subject, was[one.key])) for one in recovered),
+        *map(_well, gone),
+    ]
 
 
-def _key(one: Finding) -> str:
-    return f"{one.check}\0{one.subject}"
+def _well(one: Wrong) -> Finding:
+    return Finding(one.check, "ok", one.subject, f"{one.subject or one.check}: was {one.status}, is no more")

@@ -8,7 +8,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ from config import (
     ClientOptions,
     Config,
     ConfigError,
+    Duration,
     ExporterCommon,
     Section,
     environment,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from config.sections import Part
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+DAY: Final = 86_400.0  # seconds
 
 WITHOUT = (
     "nightjar: --state-dir DIR does without the configuration; "
@@ -64,6 +67,17 @@ def state_option(command: Callable[..., None]) -> Callable[..., None]:
 def json_option(command: F) -> F:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="As JSON, with a stable shape.")(command)
+
+
+def seconds(ctx: click.Context, option: click.Parameter, text: str) -> float:
+    """The seconds of an option that takes a duration, or a number of seconds; at most a day. A callback of click's."""
+    try:
+        found = float(Duration(f"{text}s" if text[-1:].isdigit() else text))
+    except ValueError:
+        raise click.BadParameter("expected seconds, or a duration such as 1m30s", ctx, option) from None
+    if found > DAY:
+        raise click.BadParameter("expected at most a day", ctx, option)
+    return found
 
 
 def load_plain(file: str | None) -> Config:
@@ -109,12 +123,12 @@ def _try_out(part: Part) -> None:
 
 def _compile(rule: Rule | Recording) -> None:
     """Compile a rule's expression, and an alert's templates; raises ValueError with every one that cannot be used."""
-    from agent.promql import parse_query
+    from agent.rules.alerting import parse_rule
     from agent.templates import compile_template
 
     tables = {"labels": rule.labels, "annotations": rule.annotations} if isinstance(rule, Rule) else {}
     texts = [(f"{table}.{name}", text) for table, values in tables.items() for name, text in values.items()]
-    faults = [] if rule.expr is None else list(_refusals("expr", rule.expr, parse_query))
+    faults = [] if rule.expr is None else list(_refusals("expr", rule.expr, parse_rule))
     for name, text in texts:
         faults += _refusals(name, text, compile_template)
     if faults:

@@ -8,57 +8,65 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
-from msgspec import Struct
-
-from agent.cli.probe import Wish, document
+from agent.cli.oneshot import OneShot
+from agent.cli.outcome import Outcome, Wish
 from agent.cli.report import number, perfs
 from agent.fanout import FanOut
-from agent.model import MetricBatch, Prober, Series
-from agent.nagios import Perf, Range, Status, decimal, plugin_output, range_of, worst
-from agent.oneshot import OneShot
-from agent.promql import Labels, Limit, Moment, Point, QueryError
-from agent.rules.findings import findings
+from agent.model import MetricBatch, Prober
+from agent.nagios import GRAVITY, Perf, Range, Status, range_of, worst
+from agent.promql import Labels, Limit, Moment, Point, Query, QueryError, window_of
+from agent.rules.findings import EXIT_CODES, findings
 from agent.rules.inforce import InForce
 from agent.rules.judge import Judge
 from agent.runner import Runner
 from agent.stamper import Stamper, standing_labels
 from agent.targets import FAMILIES, Target
 from config import environment
-from config.rules import Rule
 
 SHOWN: Final = 3  # faults in the first line; all are in the long output
 MOST: Final = 200  # values for graphs
 DAY: Final = 86_400.0
 NOTHING: Final = "there was nothing to look at"
-_STATUSES: Final = {
-    "warning": Status.WARNING,
-    "critical": Status.CRITICAL,
-    "emergency": Status.CRITICAL,
-    "unknown": Status.UNKNOWN,
-}
 
 
 class Part(NamedTuple):
-    """One thing that is not well, in words."""
+    """One thing that is not well, in words, and the value that is not where it is about one."""
 
     status: Status
     text: str
-
-
-class Outcome(Struct):
-    """A look that came to its end. `value` is the main one; NaN is unknown."""
-
-    status: Status
-    message: str
-    target: str = ""
     value: float | None = None
-    perfs: Sequence[Perf] = ()
-    details: Sequence[str] = ()
-    batch: MetricBatch | None = None
+
+
+class Expression:
+    """What is asked of the rounds, in the place of rules."""
+
+    def __init__(self, query: Query) -> None:
+        self.window = window_of([query])
+        self.moment = Moment(0.0, ())
+        self._fault = ""
+
+    def take(self, batches: Iterable[MetricBatch]) -> None:
+        """The batches of a round."""
+        self.window.take(batches)
+
+    def give_up_ranges(self) -> None:
+        """There was no second round, and the expression looks at two."""
+        self._fault = "there was no time for a second look"
+
+    def look(self, now: float, batches: Iterable[MetricBatch]) -> None:
+        """The rounds are over."""
+        self.moment = Moment(now, [*batches], self.window, brief=True)
+
+    def ask(self, wish: Wish) -> tuple[list[Point], list[Point], Range | None, Range | None]:
+        """What it answers, the values for the graphs, and their ranges; raises QueryError."""
+        if self._fault:
+            raise QueryError(self._fault)
+        answer = wish.query.evaluate(self.moment)
+        points = answer if isinstance(answer, list) else [Point("", (), float(answer))]
+        return points, *_measured(points, wish, self.moment)
 
 
 class Seen(NamedTuple):
@@ -67,13 +75,12 @@ class Seen(NamedTuple):
     batch: MetricBatch
     targets: Sequence[Target]
     seconds: float
-    judge: Judge
-    moment: Moment
+    judge: Judge | Expression
 
 
 async def look(collector: Any, plugin: Any, wish: Wish, seconds: float) -> Outcome:
     """One round within that many seconds, two where an expression asks how fast something goes; and the judgement."""
-    judge = Judge(_rules(plugin, wish), brief=True)
+    judge = Judge(_rules(plugin, wish), brief=True) if wish.query is None else Expression(wish.query)
     shot = OneShot(judge, seconds)
     if isinstance(collector, Prober):
         collector = FanOut(collector, shot.left)
@@ -83,8 +90,7 @@ async def look(collector: Any, plugin: Any, wish: Wish, seconds: float) -> Outco
     batch = shot.latest.get(wish.kind)
     if runner.outcome != "ok" or batch is None:
         return Outcome(Status.UNKNOWN, runner.error or NOTHING)
-    moment = Moment(judge.looked, list(shot.latest.values()), judge.window, brief=True)
-    return judged(Seen(batch, runner.targets.latest, runner.duration, judge, moment), wish)
+    return judged(Seen(batch, runner.targets.latest, runner.duration, judge), wish)
 
 
 def judged(seen: Seen, wish: Wish) -> Outcome:
@@ -94,25 +100,25 @@ def judged(seen: Seen, wish: Wish) -> Outcome:
     value, values = _main(seen, wish)
     down = [one for one in seen.targets if not one.up]
     parts = [Part(Status.CRITICAL, _down(one)) for one in down]
-    if wish.query is not None:
-        value, found, values = _by_expression(seen, wish)
+    if isinstance(seen.judge, Expression):
+        value, found, values = _by_expression(seen.judge, wish)
         parts += [] if down else found
     elif wish.judges:
         parts += [] if value is None and down else _by_ranges(wish, [(_main_name(wish), value)])
     else:
-        found, measured = _by_rules(seen)
+        found, measured = _by_rules(seen.judge, seen.targets)
         parts += found
         values += measured
     status = worst(part.status for part in parts)
-    grave = [part.text for part in parts if part.status is not Status.OK]
+    grave = [part.text for part in _worst_first(parts) if part.status is not Status.OK]
     details = [part.text for part in parts] if len(parts) > 1 or len(grave) < len(parts) else []
     return Outcome(
         status,
-        _summary([_down(one) for one in down] or _worst_first(parts)) if grave else _fine(seen, wish, value),
+        _summary([_down(one) for one in down] or grave) if grave else _fine(seen, wish, value),
         ", ".join(one.name for one in seen.targets[:SHOWN]) or environment.host_name(),
         value,
         values[:MOST],
-        [*details, *(_unjudged(seen) if wish.verbose else ())],
+        [*details, *(_unjudged(seen.judge) if wish.verbose else ())],
         seen.batch,
     )
 
@@ -121,9 +127,7 @@ def judged(seen: Seen, wish: Wish) -> Outcome:
 
 
 def _rules(plugin: Any, wish: Wish) -> list[InForce]:
-    """What is judged: the expression, as if it were a rule, or the collector's default rules."""
-    if wish.query is not None:
-        return [InForce(rule=Rule(alert="expr", expr=wish.query.text), origin="--expr")]
+    """The collector's default rules, where the command line does not say what is wrong."""
     rules = () if wish.judges else getattr(plugin, "rules", ())
     return [InForce(rule=one, origin=f"default of {wish.kind}", kind=wish.kind) for one in rules if one.enabled]
 
@@ -170,33 +174,32 @@ def _by_ranges(wish: Wish, values: Iterable[tuple[str, float | None]]) -> list[P
     found = []
     for name, value in values:
         if value is None or math.isnan(value):
-            found.append(Part(Status.UNKNOWN, f"{name} is not known"))
+            found.append(Part(Status.UNKNOWN, f"{name} is not known", value))
             continue
         for status, limit in ((Status.CRITICAL, wish.critical), (Status.WARNING, wish.warning)):
             if limit is not None and limit.alerts(value):
                 where = "within" if limit.inside else "outside"
-                found.append(Part(status, f"{name} is {number(value)}, {where} {str(limit).removeprefix('@')}"))
+                text = f"{name} is {number(value)}, {where} {str(limit).removeprefix('@')}"
+                found.append(Part(status, text, value))
                 break
     return found
 
 
-def _by_expression(seen: Seen, wish: Wish) -> tuple[float | None, list[Part], list[Perf]]:
+def _by_expression(asked: Expression, wish: Wish) -> tuple[float | None, list[Part], list[Perf]]:
     """Its worst value, what is wrong with its values, and these."""
     try:
-        answer = wish.query.evaluate(seen.moment)
-        points = answer if isinstance(answer, list) else [Point("", (), float(answer))]
-        measured, warn, crit = _measured(points, wish, seen.moment)
+        points, measured, warn, crit = asked.ask(wish)
     except QueryError as error:
         return None, [Part(Status.UNKNOWN, f"the expression has no answer: {error}")], []
     names = _names(measured or points)
     values = [(names.get(point.labels, "value"), point.value) for point in points]
     if not wish.ranged:
-        parts = [Part(Status.CRITICAL, f"{name} is {number(value)}") for name, value in values]
+        parts = [Part(Status.CRITICAL, f"{name} is {number(value)}", value) for name, value in values]
     elif values:
         parts = _by_ranges(wish, values)
     else:
         parts = [Part(Status.UNKNOWN, "no series answers the expression")]
-    grave = [value for name, value in values if any(part.text.startswith(f"{name} is ") for part in parts)]
+    grave = [part.value for part in _worst_first(parts) if part.value is not None]
     main = next(iter(grave or [value for _, value in values] or [one.value for one in measured]), None)
     return main, parts, [Perf(names.get(one.labels, "value"), one.value, "", warn, crit) for one in measured]
 
@@ -210,58 +213,22 @@ def _measured(points: list[Point], wish: Wish, moment: Moment) -> tuple[list[Poi
     return limit.values.evaluate(moment), None, crit
 
 
-def _by_rules(seen: Seen) -> tuple[list[Part], list[Perf]]:
+def _by_rules(judge: Judge, targets: Sequence[Target]) -> tuple[list[Part], list[Perf]]:
     """What the default rules find, and the values they hold against their limits."""
     known = {"agent": environment.host_name(), "instance": environment.host_name()}
-    if len(seen.targets) == 1:
-        known["instance"] = seen.targets[0].name
-    found = findings(seen.judge.alerting, known)
+    if len(targets) == 1:
+        known["instance"] = targets[0].name
+    found = findings(judge, known)
     wrong = [one for one in found if one.status != "ok"]
-    return [Part(_STATUSES.get(one.status, Status.OK), f"{one.check}: {one.message}") for one in wrong], perfs(found)
+    return [Part(Status(EXIT_CODES[one.status]), f"{one.check}: {one.message}") for one in wrong], perfs(found)
 
 
-def _unjudged(seen: Seen) -> list[str]:
-    return [f"not judged, for it looks further back: {name}" for name in dict.fromkeys(seen.judge.unjudged)]
+def _unjudged(judge: Judge | Expression) -> Iterable[str]:
+    unjudged = [] if isinstance(judge, Expression) else judge.unjudged
+    return dict.fromkeys(f"not judged: {name}: {why}" for name, why in unjudged)
 
 
 # -- telling ----------------------------------------------------------------------------------------------------------
-
-
-def told(outcome: Outcome, wish: Wish) -> str:
-    """The output of a look."""
-    if wish.as_json:
-        samples = [] if outcome.batch is None else list(_samples(outcome.batch))
-        value = None if outcome.value is None or math.isnan(outcome.value) else outcome.value
-        return document(wish.kind, outcome.status, outcome.message, outcome.target or None, value, samples)
-    lines = [*outcome.details, *(_lines(outcome.batch, wish.verbose) if outcome.batch is not None else ())]
-    return plugin_output(wish.kind.upper(), outcome.status, outcome.message, lines, outcome.perfs)
-
-
-def _samples(batch: MetricBatch) -> Iterator[dict[str, Any]]:
-    for one, value in zip(batch.series.series, batch.values, strict=True):
-        yield {"name": one.name, "labels": dict(one.labels), "value": value}
-
-
-def _lines(batch: MetricBatch, verbose: int) -> Iterator[str]:
-    """-v: the values that stand alone; -vv: all of them."""
-    pairs = list(zip(batch.series.series, batch.values, strict=True))
-    names = [one.name for one, _ in pairs]
-    if verbose > 1:
-        yield from (f"{_written(one)} {_text(value)}" for one, value in pairs)
-    elif verbose:
-        single = {name for name in names if names.count(name) == 1}
-        yield from (f"{one.name} {_text(value)}" for one, value in pairs if one.name in single)
-
-
-def _written(series: Series) -> str:
-    labels = ",".join(f"{name}={msgspec.json.encode(value).decode()}" for name, value in series.labels)
-    return f"{series.name}{{{labels}}}"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, int | float):
-        return decimal(value) if math.isfinite(value) else str(value)
-    return msgspec.json.encode(value).decode()
 
 
 def _names(points: Sequence[Point]) -> dict[Labels, str]:
@@ -277,10 +244,9 @@ def _names(points: Sequence[Point]) -> dict[Labels, str]:
     return found
 
 
-def _worst_first(parts: Sequence[Part]) -> list[str]:
-    """The texts of those that are not well."""
-    order = (Status.CRITICAL, Status.UNKNOWN, Status.WARNING)
-    return [part.text for status in order for part in parts if part.status is status]
+def _worst_first(parts: Sequence[Part]) -> list[Part]:
+    """The gravest first, otherwise as they came."""
+    return sorted(parts, key=lambda part: -GRAVITY.index(part.status))
 
 
 def _summary(faults: Sequence[str]) -> str:

@@ -6,14 +6,17 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from msgspec import Struct
 
-from agent.nagios import Perf, Status, Unit, plugin_output, range_of
+from agent.nagios import Perf, Range, Status, Unit, plugin_output, range_of
 from agent.rules.findings import EXIT_CODES, STATUSES, Finding, sort, worst
 from agent.rules.findings import document as finding_document
+
+if TYPE_CHECKING:
+    from agent.cli.push import Pushed
 
 COLORS: Final = {
     "ok": "green",
@@ -35,12 +38,17 @@ class Report(Struct, frozen=True):
     unjudged: Sequence[tuple[str, str]]
     seconds: float
     changes: Sequence[Finding] | None = None  # where only these are asked for
-    pushed: str = ""
+    pushed: Pushed | None = None
 
     @property
     def exit_code(self) -> int:
         """0, 1, 2 or 3: the worst of all."""
         return EXIT_CODES[worst(self.findings)]
+
+    @property
+    def trouble(self) -> bool:
+        """Whether what was to be delivered is not even in the spool."""
+        return self.pushed is not None and self.pushed.failed
 
     @property
     def shown(self) -> Sequence[Finding]:
@@ -51,18 +59,24 @@ class Report(Struct, frozen=True):
         """How many of each, and how long it took."""
         counts = Counter(one.status for one in self.findings)
         words = [f"{counts[status]} {status}" for status in reversed(STATUSES) if counts[status] and status != "ok"]
-        words.append(f"{counts['ok']} ok")
-        rest = f"; {len(self.unjudged)} rules need the daemon" if self.unjudged else ""
-        return f"{', '.join(words)} in {self.seconds:.1f} s{rest}{self.pushed and f'; {self.pushed}'}"
+        empty = sum(one.empty for one in self.findings)
+        words.append(f"{counts['ok'] - empty} ok")
+        words += [f"{empty} without data"] if empty else []
+        rest = f"; {len(self.unjudged)} not judged" if self.unjudged else ""
+        pushed = f"; {self.pushed.text}" if self.pushed is not None else ""
+        return f"{', '.join(words)} in {self.seconds:.1f} s{rest}{pushed}"
 
 
 # -- text -------------------------------------------------------------------------------------------------------------
 
 
-def text(report: Report, *, color: bool, verbose: bool = False) -> str:
-    """One line a check, worst first, then the summary; `verbose`: also those that found nothing to judge."""
+def text(report: Report, *, color: bool, verbose: bool = False, brief: bool = False) -> str:
+    """One line a check, worst first, then the summary; `verbose`: also those that found nothing to judge, `brief`: only
+    what is wrong.
+    """
     if report.changes is None:
-        rows = [*_rows([one for one in report.findings if verbose or not one.empty])]
+        wrong = [one for one in report.findings if one.status != "ok"]
+        rows = [*_rows(wrong if brief else [one for one in report.findings if verbose or not one.empty])]
     else:
         rows = [(one.status, one.check, one.message) for one in sort(report.changes)]
     width = min(_WIDEST, max((len(check) for _, check, _ in rows), default=0))
@@ -138,7 +152,11 @@ def perfs(found: Sequence[Finding]) -> list[Perf]:
 
 def _perf(some: Sequence[Finding]) -> Perf:
     one = some[0]
-    ranges = {_level(each): range_of(each.comparison, each.threshold or 0.0) for each in some}
+    ranges: dict[str, Range] = {}
+    for each in sorted(some, key=lambda one: one.severity == "emergency"):  # which is the further one of two
+        limit = range_of(each.comparison, each.threshold or 0.0)
+        if each.status != "ok" or each.pending or not limit.alerts(each.value or 0.0):  # or there is more to the rule
+            ranges.setdefault(_level(each), limit)
     label = f"{one.subject} {one.check}".strip()
     return Perf(label, float(f"{one.value:.10g}"), _unit(one.metric), ranges.get("warning"), ranges.get("critical"))
 

@@ -99,16 +99,18 @@ class Top(Struct, frozen=True):
 
     def evaluate(self, at: Moment) -> Vector:
         """At most so many elements a group, best first."""
-        count = self.count.evaluate(at)
-        if isnan(count) or abs(count) >= 2**63:
+        count, vector = self.count.evaluate(at), self.vector.evaluate(at)
+        if not vector or count < 1:
+            return []
+        if isnan(count) or count >= 2**63:
             raise QueryError(f"{self.op} of {count} elements")
         descending = self.op == "topk"
         found = []
-        for points in self.grouping.split(self.vector.evaluate(at)).values():
+        for points in self.grouping.split(vector).values():
             numbers = [point for point in points if not isnan(point.value)]
             numbers.sort(key=lambda point: point.value, reverse=descending)
             ranked = [*numbers, *(point for point in points if isnan(point.value))]
-            found += ranked[: max(0, int(count))]
+            found += ranked[: int(count)]
         return found
 
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from math import copysign, inf, isinf, isnan, nan
 from typing import Final
+
+_DIGITS: Final = r"\d(?:_?\d)*"
+_HEX: Final = r"[0-9a-f](?:_?[0-9a-f])*"
+_FLOAT: Final = re.compile(
+    rf"[+-]?(?:(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:e[+-]?{_DIGITS})?|(inf(?:inity)?))|nan"
+    rf"|([+-]?0x(?:_?{_HEX}(?:\.(?:{_HEX})?)?|\.{_HEX})p[+-]?{_DIGITS})",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def divide(a: float, b: float) -> float:
@@ -121,6 +130,22 @@ def sinh(value: float) -> float:
 def atanh(value: float) -> float:
     """The inverse hyperbolic tangent; infinite at both ends."""
     return copysign(inf, value) if abs(value) == 1 else quiet(math.atanh)(value)
+
+
+def go_float(text: str) -> float | None:
+    """The number that a text is to Go; None where it is none, or too large.
+
+    Source: https://pkg.go.dev/strconv#ParseFloat
+    """
+    if (found := _FLOAT.fullmatch(text)) is None:
+        return None
+    infinite, hexadecimal = found.groups()
+    plain = text.replace("_", "")
+    try:
+        value = float.fromhex(plain) if hexadecimal else float(plain)
+    except OverflowError:
+        return None
+    return None if isinf(value) and not infinite else value
 
 
 def go_fixed(value: float) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from agent.promql.arithmetic import atanh, divide, go_max, go_min, logarithm, quiet, sign, sinh, whole
-from agent.promql.points import Labels, Moment, Node, Point, Range, Vector, distinct, nameless, with_label
+from agent.promql.points import Labels, Moment, Node, Point, QueryError, Range, Vector, distinct, nameless, with_label
 from agent.promql.quantiles import histogram_quantile
 
 MATHS: Final[dict[str, Callable[[float], float]]] = {
@@ -43,6 +43,7 @@ MATHS: Final[dict[str, Callable[[float], float]]] = {
     "tan": quiet(math.tan),
     "tanh": math.tanh,
 }
+LONGEST: Final = 65_536  # characters of a label that an expression makes
 ERA: Final = 400, 146_097 * 86_400  # years and seconds after which the calendar repeats itself
 DATES: Final[dict[str, Callable[[datetime, int], int]]] = {  # by a date, and years to add to it
     "minute": lambda date, years: date.minute,
@@ -200,6 +201,8 @@ class LabelJoin(Struct, frozen=True):
 
 def relabelled(point: Point, label: str, value: str) -> Point:
     """The point with a label set, which may be its name."""
+    if len(value) > LONGEST:
+        raise QueryError(f"a label longer than {LONGEST} characters")
     if label == "__name__":
         return point._replace(name=value)
     return point._replace(labels=with_label(point.labels, label, value))

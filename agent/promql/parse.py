@@ -10,10 +10,10 @@ import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from math import pi
+from math import isinf, pi
 from typing import Any, Final
 
-from agent.patterns import compile_pattern
+from agent.patterns import compile_pattern, expander
 from agent.promql import functions as of
 from agent.promql.aggregations import SIMPLE, Aggregation, CountValues, Grouping, Quantile, Top
 from agent.promql.arithmetic import go_max, go_min
@@ -28,7 +28,7 @@ from agent.promql.operators import (
     WithNumber,
 )
 from agent.promql.points import Constant, Labels, Node
-from agent.promql.ranges import ESTIMATES, OverTime, Predicted, QuantileOverTime
+from agent.promql.ranges import ESTIMATES, PATIENT, OverTime, Predicted, QuantileOverTime
 from agent.promql.selectors import Instant, Matcher, Ranged, Selector
 
 LONGEST: Final = 32_768  # characters
@@ -37,8 +37,8 @@ _STRINGS: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"|' r"'(?:[^'\\\n]|\\.)*'|`[^`]
 _DEEPER: Final = re.compile(r"[(\[{+\-*/%^<>=!]|\b(?:and|or|unless|atan2|offset)\b", re.IGNORECASE)
 _OPS: Final = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
 _MANY: Final = {"ManyToOne": "left", "OneToMany": "right"}
-_NUMBER: Final = re.compile("[1-9][0-9]*")
-_GROUPS: Final = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})")
+_DECIMAL: Final = re.compile(r"(?<![\w:.])(?:\d++(?:\.\d*+)?|\.\d++)(?:e[+-]?\d++)?(?!\w)", re.ASCII | re.IGNORECASE)
+_LONGEST_MS: Final = 2**63 // 10**6  # what Go's durations hold: 292 years
 
 
 class Unsupported(ValueError):
@@ -46,24 +46,34 @@ class Unsupported(ValueError):
 
 
 def parse(text: str) -> tuple[Node[Any], str, list[Ranged | Instant], set[str]]:
-    """An expression's evaluable form, its type (scalar, vector, string), its selectors, and the range functions in it.
+    """An expression's evaluable form, its type (scalar, vector, string), its selectors, and the functions in it.
 
     Raises ValueError with words for people; `Unsupported` where another engine would evaluate it.
     """
-    import promql_parser  # 2.5 MB and 4 ms that only rules cost
-
     if len(text) > LONGEST:
         raise ValueError(f"is longer than {LONGEST} characters")
-    if len(_DEEPER.findall(_STRINGS.sub('""', text))) > DEEPEST:
+    bare = _STRINGS.sub('""', text)
+    if len(_DEEPER.findall(bare)) > DEEPEST:
         raise ValueError(f"has more than {DEEPEST} operators and parentheses")
-    try:
-        tree = promql_parser.parse(_STRINGS.sub(_quoted, text))
-    except ValueError as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    builder = _Builder()
+    if any(isinf(float(number)) for number in _DECIMAL.findall(bare)):
+        raise ValueError("has a number that is too large")
+    tree, builder = _tree(_STRINGS.sub(_quoted, text)), _Builder()
     if (kind := builder.kind(tree)) == "matrix":
         raise ValueError("is an expression of a range, which is no answer: a function such as rate() makes one of it")
-    return builder.build(tree), kind, builder.selectors, builder.range_functions
+    return builder.build(tree), kind, builder.selectors, builder.functions
+
+
+def _tree(text: str) -> Any:
+    import promql_parser  # 2.5 MB and 4 ms that only rules cost
+
+    try:
+        return promql_parser.parse(text)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    except BaseException as error:  # a panic of the parser, such as for `offset Inf`, is no Exception and has no name
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"is beyond the parser: {error}") from None
 
 
 def _quoted(found: re.Match[str]) -> str:
@@ -77,7 +87,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.selectors: list[Ranged | Instant] = []
-        self.range_functions: set[str] = set()
+        self.functions: set[str] = set()
 
     def build(self, tree: Any) -> Node[Any]:
         """The evaluable form of a part."""
@@ -122,7 +132,7 @@ class _Builder:
 
     def _MatrixSelector(self, tree: Any) -> Node[Any]:
         inner = tree.vector_selector
-        found = Ranged(self._selector(inner), _milliseconds(tree.range), _offset(inner))
+        found = Ranged(self._selector(inner), _milliseconds(lambda: tree.range), _offset(inner))
         self.selectors.append(found)
         return found
 
@@ -176,7 +186,7 @@ class _Builder:
             case "topk" | "bottomk":
                 return Top(op, self.build(tree.param), vector, grouping)
             case "count_values":
-                label = str(tree.param.val)
+                label = _text(tree.param)
                 _check_label(label)
                 return CountValues(label, vector, grouping)
         raise Unsupported(f"the aggregation {op} is not supported")
@@ -185,13 +195,13 @@ class _Builder:
 
     def _Call(self, tree: Any) -> Node[Any]:
         name, given = tree.func.name, list(tree.args)
+        self.functions.add(name)
         if name in of.MATHS:
             return of.Mapped(of.MATHS[name], self.build(given[0]))
         if name in of.DATES:
             moment = self.build(given[0]) if given else of.ToVector(of.Time())
             return of.Mapped(of.dated(of.DATES[name]), moment)
-        if name in ESTIMATES or name in ("quantile_over_time", "predict_linear", "absent_over_time"):
-            self.range_functions.add(name)
+        if name in ESTIMATES or name in PATIENT:
             return self._over_time(name, given)
         method: Callable[[list[Any]], Node[Any]] | None = getattr(self, f"_call_{name}", None)
         if method is None:
@@ -252,12 +262,12 @@ class _Builder:
         return of.HistogramQuantile(*map(self.build, given))
 
     def _call_label_replace(self, given: list[Any]) -> Node[Any]:
-        target, replacement, source, pattern = [str(one.val) for one in given[1:]]
+        target, replacement, source, pattern = map(_text, given[1:])
         _check_label(target)
         return of.LabelReplace(self.build(given[0]), target, source, _expander(pattern, replacement))
 
     def _call_label_join(self, given: list[Any]) -> Node[Any]:
-        target, separator, *sources = [str(one.val) for one in given[1:]]
+        target, separator, *sources = map(_text, given[1:])
         _check_label(target)
         return of.LabelJoin(self.build(given[0]), target, separator, tuple(sources))
 
@@ -284,28 +294,48 @@ def _grouping(modifier: Any) -> Grouping:
 def _offset(tree: Any) -> int:
     if tree.offset is None:
         return 0
-    if (found := _milliseconds(tree.offset)) < 0:
+    if (found := _milliseconds(lambda: tree.offset)) < 0:
         raise Unsupported("a negative offset is not supported: rules are judged now")
     return found
 
 
-def _milliseconds(span: timedelta) -> int:
-    return round(span / timedelta(milliseconds=1))
+def _milliseconds(read: Callable[[], timedelta]) -> int:
+    try:
+        found = round(read() / timedelta(milliseconds=1))
+    except OverflowError:  # beyond a timedelta
+        found = _LONGEST_MS
+    if found >= _LONGEST_MS:
+        raise ValueError("a duration is longer than 292 years")
+    return found
+
+
+def _bare(tree: Any) -> Any:
+    """The part inside all parentheses."""
+    while type(tree).__name__ == "ParenExpr":
+        tree = tree.expr
+    return tree
+
+
+def _text(tree: Any) -> str:
+    return str(_bare(tree).val)
 
 
 def _fixed_labels(tree: Any) -> Labels:
-    """The labels of what `absent` makes: those that the selector fixes to one value."""
-    while type(tree).__name__ == "ParenExpr":
-        tree = tree.expr
+    """The labels of what `absent` makes: those that the selector fixes to one value.
+
+    As Prometheus' storage sorts its conditions first, those come last that only take away from what others select.
+    """
+    tree = _bare(tree)
     selector = tree.vector_selector if type(tree).__name__ == "MatrixSelector" else tree
     if type(selector).__name__ != "VectorSelector":
         return ()
     found: dict[str, str] = {}
     seen: set[str] = set()
-    for one in selector.matchers.matchers:
+    matchers = [Matcher(one.name, _OPS[str(one.op)], one.value) for one in selector.matchers.matchers]
+    for one in sorted(matchers, key=lambda one: one.op in ("!=", "!~") and one.compiled()("")):
         if one.name == "__name__":
             continue
-        if _OPS[str(one.op)] == "=" and one.name not in seen:
+        if one.op == "=" and one.name not in seen:
             seen.add(one.name)
             found[one.name] = one.value
         else:
@@ -320,19 +350,10 @@ def _check_label(name: str) -> None:
 
 def _expander(pattern: str, replacement: str) -> Callable[[str], str | None]:
     """The new value of a label by its old one: `$1` and `${name}` stand for groups of the pattern, as Go has them."""
-    compiled = compile_pattern(f"(?s:{pattern})")
+    compiled, filled = compile_pattern(f"(?s:{pattern})"), expander(replacement)
 
     def expand(text: str) -> str | None:
         match = compiled.fullmatch(text)
-        return None if match is None else _GROUPS.sub(lambda found: _group(match, found[1] or found[2]), replacement)
+        return None if match is None else filled(match)
 
     return expand
-
-
-def _group(match: Any, name: str | None) -> str:
-    if name is None:
-        return "$"
-    try:
-        return match.group(int(name) if name == "0" or _NUMBER.fullmatch(name) else name) or ""
-    except (IndexError, KeyError):
-        return ""

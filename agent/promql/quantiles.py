@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import inf, isnan, nan
 from typing import Final
 
+from agent.promql.arithmetic import go_float
 from agent.promql.points import Labels, Point, Vector, distinct
 
 _SMALL: Final = 1e-12  # relative differences of counts that arithmetic makes, and no observation
@@ -29,13 +30,13 @@ def quantile(share: float, values: Sequence[float]) -> float:
 
 def histogram_quantile(share: float, buckets: Vector) -> Vector:
     """The quantile of each histogram whose `_bucket` series are given; series without a readable `le` are left out."""
-    histograms: dict[Labels, list[tuple[float, float]]] = {}
+    histograms: dict[tuple[str, Labels], list[tuple[float, float]]] = {}
     for point in buckets:
-        bound = _bound(dict(point.labels).get("le", ""))
+        bound = go_float(dict(point.labels).get("le", ""))
         if bound is not None:
             rest = tuple([pair for pair in point.labels if pair[0] != "le"])
-            histograms.setdefault(rest, []).append((bound, point.value))
-    return distinct([Point("", labels, bucket_quantile(share, found)) for labels, found in histograms.items()])
+            histograms.setdefault((point.name, rest), []).append((bound, point.value))
+    return distinct([Point("", labels, bucket_quantile(share, found)) for (_, labels), found in histograms.items()])
 
 
 def bucket_quantile(share: float, buckets: list[tuple[float, float]]) -> float:
@@ -63,13 +64,6 @@ def bucket_quantile(share: float, buckets: list[tuple[float, float]]) -> float:
         count -= counts[at - 1]
         rank -= counts[at - 1]
     return start + (bounds[at] - start) * (rank / count) if count else nan
-
-
-def _bound(text: str) -> float | None:
-    try:
-        return None if "_" in text or text != text.strip() else float(text)
-    except ValueError:
-        return None
 
 
 def _merged(buckets: list[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -8,12 +8,13 @@ from typing import Any, Final, NamedTuple
 from agent.promql.arithmetic import COMPARISON
 from agent.promql.operators import BetweenNumbers, NegativeNumber, Sets, WithNumber
 from agent.promql.parse import parse
-from agent.promql.points import Constant, Moment, Node, Vector
-from agent.promql.ranges import BRIEF
+from agent.promql.points import Constant, Moment, Node, QueryError, Vector
+from agent.promql.ranges import PATIENT
 from agent.promql.selectors import LOOKBACK_MS, Instant, Ranged, Selector
 from agent.promql.window import Window
 
 MARGIN_MS: Final = 60_000  # a range begins before its first sample: what is kept reaches as far back and a round more
+ABSENCE: Final = ("absent", "absent_over_time")
 _MIRRORED: Final = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
 
 
@@ -31,17 +32,24 @@ class Limit(NamedTuple):
 
 
 class Query:
-    """An expression. `kind` is scalar, vector or string; `names` are the metrics that it names."""
+    """An expression. `kind` is scalar, vector or string; `names` are the metrics that it names.
+
+    `asks_for_absence`: it may answer where there are no series, of a part of the collectors that says nothing.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._node, self.kind, self._selectors, self._functions = parse(text)
         self.limit = _limit(self._node)
         self.names = frozenset(one.selector.name for one in self._selectors if one.selector.name)
+        self.asks_for_absence = not self._functions.isdisjoint(ABSENCE)
 
     def evaluate(self, at: Moment) -> Any:
         """A float, a string, or a list of `Point`, by `kind`; raises `QueryError`."""
-        return self._node.evaluate(at)
+        try:
+            return self._node.evaluate(at)
+        except (ArithmeticError, ValueError) as error:  # one rule must not end the daemon, whatever the numbers are
+            raise QueryError(f"cannot be calculated: {error}") from error
 
     @property
     def past(self) -> dict[Selector, int]:
@@ -60,12 +68,7 @@ class Query:
     @property
     def needs_history(self) -> bool:
         """Whether two rounds shortly after another are not enough to judge it."""
-        return any(one.offset_ms for one in self._selectors) or not self._functions <= BRIEF
-
-    @property
-    def asks_for_absence(self) -> bool:
-        """Whether it may answer where there are no series: of a part of the collectors that says nothing."""
-        return "absent(" in self.text or "absent_over_time(" in self.text
+        return any(one.offset_ms for one in self._selectors) or not self._functions.isdisjoint(PATIENT)
 
 
 def parse_query(text: str) -> Query:

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from agent.promql.arithmetic import largest, mean, smallest, total, variance
+from agent.promql.arithmetic import divide, largest, mean, smallest, total, variance
 from agent.promql.points import Moment, Node, Point, Range, Run, Vector, distinct
 from agent.promql.quantiles import quantile
 
@@ -64,7 +64,7 @@ def _line(run: Run, from_ms: int) -> tuple[float, float]:
     xs = [(time - from_ms) / 1000 for time in run.times]
     count, sum_x, sum_y = len(xs), total(xs), total(run.values)
     sum_xy = total([x * y for x, y in zip(xs, run.values, strict=True)])
-    slope = (sum_xy - sum_x * sum_y / count) / (total([x * x for x in xs]) - sum_x * sum_x / count)
+    slope = divide(sum_xy - sum_x * sum_y / count, total([x * x for x in xs]) - sum_x * sum_x / count)
     return slope, sum_y / count - slope * sum_x / count
 
 
@@ -106,6 +106,7 @@ ESTIMATES: Final[dict[str, Estimate]] = {
 }
 # What two rounds a second apart tell as well as a longer range does, if less smoothly: how fast, and how much now.
 BRIEF: Final = frozenset(("rate", "irate", "avg_over_time", "last_over_time"))
+PATIENT: Final = frozenset((*ESTIMATES, "quantile_over_time", "predict_linear", "absent_over_time")) - BRIEF
 
 
 class OverTime(Struct, frozen=True):

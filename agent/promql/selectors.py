@@ -41,8 +41,13 @@ class Matcher(Struct, frozen=True):
             return lambda text: text != value
         pattern = compile_pattern(f"(?s:{value})")
         if self.op == "=~":
-            return lambda text: pattern.fullmatch(text) is not None
-        return lambda text: pattern.fullmatch(text) is None
+            return lambda text: pattern.fullmatch(_sound(text)) is not None
+        return lambda text: pattern.fullmatch(_sound(text)) is None
+
+
+def _sound(text: str) -> str:
+    """A label as it is delivered: a file name of bytes that are no UTF-8 has replacements in it, which RE2 can read."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class Place(NamedTuple):

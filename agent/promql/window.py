@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COMPOUND: Final = ("histogram", "gaugehistogram", "summary")
 MOST: Final = 1_000_000  # samples of a window: 16 MB
+SERIES: Final = 20_000  # of a selector: 700 bytes each, beside their samples
+STEPPED: Final = 300_000  # ms; a clock that is set back by less is slowed down instead (agent/clock.py)
 
 
 class _Track:
@@ -40,6 +42,20 @@ class _Track:
             del self.ends[: bisect_right(self.ends, time_ms)]
         return count
 
+    def drop_after(self, time_ms: int) -> int:
+        """Forget what is later; how many samples that were."""
+        first = bisect_right(self.times, time_ms)
+        count = len(self.times) - first
+        del self.times[first:]
+        del self.values[first:]
+        del self.ends[bisect_right(self.ends, time_ms) :]
+        return count
+
+    def end(self, time_ms: int) -> None:
+        """It ended; only the first time after a sample is ever asked for."""
+        if self.times and (not self.ends or self.ends[-1] <= self.times[-1]):
+            self.ends.append(time_ms)
+
     def has_ended(self, after_ms: int, until_ms: int) -> bool:
         """Whether it ended in between."""
         at = bisect_right(self.ends, after_ms)
@@ -55,7 +71,7 @@ class Window:
         self._samples = 0
         self._first_ms = self._last_ms = 0
         self._parts: dict[tuple[Selector, str], set[tuple[str, Labels]]] = {}  # of histograms, in the latest round
-        self._short: set[Selector] = set()  # those that could not keep all they ask for
+        self._short: dict[Selector, int] = {}  # when one could not keep all it asks for, the last time (ms)
 
     def __len__(self) -> int:
         return self._samples
@@ -66,7 +82,9 @@ class Window:
             if selector in self._kept:
                 self._kept[selector][1].update(tracks)
                 self._samples += sum(len(one.times) for one in tracks.values())
-        self._first_ms, self._last_ms, self._short = other._first_ms, other._last_ms, other._short & set(self._kept)
+        self._first_ms, self._last_ms = other._first_ms, other._last_ms
+        self._parts.update({whose: seen for whose, seen in other._parts.items() if whose[0] in self._kept})
+        self._short.update({one: time_ms for one, time_ms in other._short.items() if one in self._kept})
 
     def wants(self, series: SeriesSet) -> bool:
         """Whether any of these series is kept."""
@@ -77,6 +95,8 @@ class Window:
         for batch in batches:
             if not len(batch):
                 continue
+            if batch.time_ms < self._last_ms - STEPPED:
+                self._forget_after(batch.time_ms)
             ended = batch.values[0] is STALE
             for selector, (keep_ms, tracks) in self._kept.items():
                 if ended:
@@ -86,6 +106,13 @@ class Window:
             self._first_ms = self._first_ms or batch.time_ms
             self._last_ms = max(self._last_ms, batch.time_ms)
 
+    def _forget_after(self, time_ms: int) -> None:
+        """The clock was set back: what it called later is no past of what comes now."""
+        for _, tracks in self._kept.values():
+            for track in tracks.values():
+                self._samples -= track.drop_after(time_ms)
+        self._last_ms = time_ms
+
     def _add(
         self, selector: Selector, batch: MetricBatch, keep_ms: int, tracks: dict[tuple[str, Labels], _Track]
     ) -> None:
@@ -94,12 +121,14 @@ class Window:
             seen.add((name, labels))
             extra = batch.extras.get(at)
             time_ms = (extra.time_ms if extra is not None else 0) or batch.time_ms
-            track = tracks.get((name, labels)) or tracks.setdefault((name, labels), _Track())
-            if track.times and time_ms <= track.times[-1]:
+            track = tracks.get((name, labels))
+            if track is None and len(tracks) < SERIES:
+                track = tracks[name, labels] = _Track()
+            if track is not None and track.times and time_ms <= track.times[-1]:
                 continue
-            self._samples -= track.drop_before(oldest)
-            if self._samples >= self._most:
-                self._short.add(selector)
+            self._samples -= track.drop_before(oldest) if track is not None else 0
+            if track is None or self._samples >= self._most:
+                self._short[selector] = max(self._short.get(selector, 0), time_ms)
                 continue
             track.times.append(time_ms)
             track.values.append(value)
@@ -117,7 +146,7 @@ class Window:
         """A histogram whose bounds changed: its former buckets have ended."""
         for key in self._parts.get(whose, set()) - seen:
             if key in tracks:
-                tracks[key].ends.append(time_ms)
+                tracks[key].end(time_ms)
         self._parts[whose] = seen
 
     @staticmethod
@@ -128,7 +157,7 @@ class Window:
         wholes = {(series.name, series.labels) for series in batch.series.series if series.kind in COMPOUND}
         for key, track in tracks.items():
             if key in gone or _whole(*key) in wholes:
-                track.ends.append(batch.time_ms)
+                track.end(batch.time_ms)
 
     def tidy(self, now_ms: int) -> None:
         """Forget what nobody asks for any more."""
@@ -137,8 +166,6 @@ class Window:
                 self._samples -= track.drop_before(now_ms - keep_ms)
                 if not track.times:
                     del tracks[key]
-        if self._samples < self._most:
-            self._short.clear()
 
     def bounds(self) -> tuple[int, int]:
         """The times of the first and of the latest round (Unix ms)."""
@@ -147,7 +174,7 @@ class Window:
     def cut(self, selector: Selector, start_ms: int, end_ms: int, *, ends: bool = False) -> list[Run]:
         """The samples after a start, up to an end (Unix ms), by series; with `ends`, without series that have ended."""
         kept = self._kept.get(selector)
-        if kept is None or selector in self._short:
+        if kept is None or start_ms < self._short.get(selector, start_ms):
             raise QueryError("needs more history than is kept")
         runs = []
         for (name, labels), track in kept[1].items():

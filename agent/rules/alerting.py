@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import nan
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -17,12 +17,15 @@ from agent.rules.inforce import InForce
 from agent.templates import Template, compile_template
 from config.rules import SEVERITIES, Rule, Severity
 
+MOST: Final = 10_000  # alerts of one rule
+LONGEST: Final = 4096  # characters of a label or an annotation
+
 
 class Alert(Struct):
-    """An alert that is active: labels and annotations as they were rendered last, value, and times (Unix seconds).
+    """An alert that is active: labels and annotations as they were rendered last, value, and since when (Unix seconds).
 
-    `series` are the labels that the expression answered. `firing_since` is 0 while it waits; `kept_since` is when the
-    expression stopped answering it, 0: it answers.
+    `series` are the labels that the expression answered. `began`, and `kept_since`, when the expression stopped
+    answering it, are seconds of the steady clock.
     """
 
     series: Labels
@@ -30,13 +33,9 @@ class Alert(Struct):
     annotations: dict[str, str]
     value: float
     active_since: float
-    firing_since: float = 0.0
-    kept_since: float = 0.0
-
-    @property
-    def firing(self) -> bool:
-        """Whether it fires."""
-        return self.firing_since > 0
+    began: float
+    firing: bool = False
+    kept_since: float | None = None
 
 
 class Measured(Struct, frozen=True):
@@ -52,8 +51,7 @@ class Alerting:
 
     def __init__(self, found: InForce, *, patient: bool = True) -> None:
         assert isinstance(found.rule, Rule)  # noqa: S101  # by the caller
-        self.found, rule = found, found.rule
-        self.rule = rule
+        rule = self.rule = found.rule
         self.name, self.kind, self.origin = rule.alert, found.kind, found.origin
         self.query: Query = parse_rule(rule.expr or "")
         self.hold = float(rule.hold or 0) if patient else 0.0
@@ -73,16 +71,15 @@ class Alerting:
         """Those that are active: waiting or firing."""
         return list(self._active.values())
 
-    def look(self, at: Moment) -> None:
-        """Judge a moment."""
+    def look(self, at: Moment, steady: float) -> None:
+        """Judge a moment; `steady` are seconds of a clock that nobody sets."""
         try:
             answer = self.query.evaluate(at)
             self.measured = self._measure(at, answer)
-            self._update(at.time, self._points(answer))
+            self._update(at.time, steady, self._points(answer))
             self.error = ""
-        except QueryError as error:
+        except QueryError as error:  # what is active stays so, as in Prometheus: nobody knows better
             self.error, self.measured = str(error), []
-            self._update(at.time, [])
 
     @staticmethod
     def _points(answer: Any) -> list[Point]:
@@ -98,28 +95,30 @@ class Alerting:
             for point in limit.values.evaluate(at)
         ]
 
-    def _update(self, now: float, points: list[Point]) -> None:
+    def _update(self, now: float, steady: float, points: list[Point]) -> None:
         rendered = {self._rendered(point): point for point in points}
         if len(rendered) < len(points):
             raise QueryError("two alerts would have the same labels")
-        for key, point in rendered.items():
-            known = self._active.get(key)
-            if known is None:
-                known = self._active[key] = Alert(point.labels, dict(key), {}, nan, now)
-            known.value, known.kept_since = point.value, 0.0
-            known.annotations = _render(self._annotations, point)
-            if not known.firing_since and now - known.active_since >= self.hold:
-                known.firing_since = now
         for key, alert in list(self._active.items()):
-            if key not in rendered and self._is_over(alert, now):
+            if key not in rendered and self._is_over(alert, steady):
                 del self._active[key]
+        if len(self._active.keys() | rendered.keys()) > MOST:
+            raise QueryError(f"more than {MOST} alerts")
+        for key, point in rendered.items():
+            if (known := self._active.get(key)) is None:
+                known = self._active[key] = Alert(point.labels, dict(key), {}, nan, now, steady)
+            if known.value != point.value:
+                known.annotations = _render(self._annotations, point)
+            known.value, known.kept_since = point.value, None
+            known.firing = known.firing or steady - known.began >= self.hold
 
-    def _is_over(self, alert: Alert, now: float) -> bool:
+    def _is_over(self, alert: Alert, steady: float) -> bool:
         """Whether an alert ends that the expression does not answer."""
         if not alert.firing or not self._keep:
             return True
-        alert.kept_since = alert.kept_since or now
-        return now - alert.kept_since >= self._keep
+        if alert.kept_since is None:
+            alert.kept_since = steady
+        return steady - alert.kept_since >= self._keep
 
     def _rendered(self, point: Point) -> Labels:
         """The labels of the alert that a point is."""
@@ -144,4 +143,4 @@ def severity_of(labels: Mapping[str, str]) -> Severity:
 def _render(templates: Mapping[str, Template], point: Point) -> dict[str, str]:
     """Templates see the name of the series among its labels, as in Prometheus."""
     labels = {**dict(point.labels), **({"__name__": point.name} if point.name else {})}
-    return {name: template.render(labels, point.value) for name, template in templates.items()}
+    return {name: template.render(labels, point.value)[:LONGEST] for name, template in templates.items()}

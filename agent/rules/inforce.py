@@ -1,14 +1,16 @@
 """Which rules count: the defaults of the configured collectors, what the configuration changes of them, and its own.
 
-A default that several collectors bring along counts once, as no series says who made it. A rule with the name of a
-default replaces that. Where several defaults of a collector share the name, one that says its severity
-replaces that of this severity if there is one, any other all of them. A rule without an expression whose collector is
-not configured counts for nothing.
+A default that several collectors bring along counts once, as no series says who made it. A rule of `[[rules]]` with the
+name of a default replaces that; one of a rule file stands beside it. Where several defaults of a collector share the
+name, one that says its severity replaces that of this severity if there is one, any other all of them. A rule without
+an expression changes, or switches off, the rules of its name in rule files as well; where there is none of its name it
+counts for nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,23 +35,51 @@ class InForce(Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
 
+class Written(NamedTuple):
+    """A rule of the configuration, where it stands, and whether that is a rule file."""
+
+    rule: Rule | Recording
+    origin: str
+    from_file: bool
+
+
 def rules_in_force(config: Config, defaults: Defaults) -> list[InForce]:
-    """The defaults in the order of their collectors, each as it is overridden, then the configuration's own rules.
+    """The defaults in the order of their collectors, each as it is overridden, then the configuration's own rules,
+    those of rule files last.
 
     Those that are switched off are among them, with `enabled` false.
     """
-    written = [(rule, _origin(config, number)) for number, rule in enumerate(config.rules)]
+    written = [_written(config, number) for number in range(len(config.rules))]
     names = {rule.alert for rules in defaults.values() for rule in rules}
-    overriding = [(rule, origin) for rule, origin in written if isinstance(rule, Rule) and rule.alert in names]
-    own = [(rule, origin) for rule, origin in written if isinstance(rule, Recording) or rule.alert not in names]
+    own = [(one.rule, one.origin) for one in written if isinstance(one.rule, Rule) and not one.from_file]
+    overriding = [(rule, origin) for rule, origin in own if rule.alert in names]
+    beside = [(rule, origin) for rule, origin in own if rule.alert not in names and rule.expr is not None]
+    changing = [(rule, origin) for rule, origin in own if rule.expr is None]
     return [
         *(found for rule, kinds in _brought(defaults) for found in _overridden(rule, kinds, defaults, overriding)),
+        *(InForce(rule=_filled(rule), origin=origin, enabled=rule.enabled) for rule, origin in beside),
         *(
-            InForce(rule=_filled(rule), origin=origin, enabled=_is_enabled(rule))
-            for rule, origin in own
-            if rule.expr is not None
+            found
+            for one in written
+            if one.from_file or isinstance(one.rule, Recording)
+            for found in _changed(one, changing)
         ),
     ]
+
+
+def _written(config: Config, number: int) -> Written:
+    place = config.places.get(("rules", str(number)), Place())
+    return Written(config.rules[number], f"{Place(place.file)}:{place.line}", place.file in config.rule_files)
+
+
+def _changed(one: Written, changing: Sequence[tuple[Rule, str]]) -> Iterator[InForce]:
+    """A rule of a file as it is, or with what the configuration sets of it without an expression of its own."""
+    rule = one.rule
+    if not isinstance(rule, Rule):
+        yield InForce(rule=rule, origin=one.origin)
+        return
+    for change, origin in [found for found in changing if found[0].alert == rule.alert] or [(rule, one.origin)]:
+        yield InForce(rule=_filled(_merged(rule, change)), origin=origin, enabled=change.enabled)
 
 
 def _brought(defaults: Defaults) -> list[tuple[Rule, list[str]]]:
@@ -98,12 +128,3 @@ def _merged(default: Rule, rule: Rule) -> Rule:
 
 def _filled(rule: Rule | Recording) -> Rule | Recording:
     return replace(rule, hold=Duration("0s")) if isinstance(rule, Rule) and rule.hold is None else rule
-
-
-def _is_enabled(rule: Rule | Recording) -> bool:
-    return isinstance(rule, Recording) or rule.enabled
-
-
-def _origin(config: Config, number: int) -> str:
-    place = config.places.get(("rules", str(number)), Place())
-    return f"{Place(place.file)}:{place.line}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from agent.patterns import compile_pattern
+from agent.patterns import compile_pattern, expander
 from agent.templates.gotext import bounded, joined, kind, sprint, sprintf, text_of
 from agent.templates.humanize import (
     humanize,
@@ -24,7 +24,6 @@ from agent.templates.humanize import (
 
 WORD: Final = re.compile(r"\w+(?:[.:'\u2019\u00b7]\w+)*")
 HTML: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;", "\0": "\ufffd"})
-REFERENCE: Final = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))", re.ASCII)
 
 
 def title(text: str) -> str:
@@ -105,26 +104,14 @@ def replace_all(pattern: str, replacement: str, text: str) -> str:
 
 
 def _replaced(pattern: Any, replacement: str, text: str) -> Iterator[str]:
-    at, last = 0, -1
+    expand, at, last = expander(replacement), 0, -1
     for found in pattern.finditer(bounded(text)):
         if found.start() == found.end() == last:
             continue  # Go takes no empty match right behind another
         yield text[at : found.start()]
-        yield _expanded(replacement, found) if "$" in replacement else replacement
+        yield expand(found)
         at = last = found.end()
     yield text[at:]
-
-
-def _expanded(replacement: str, found: Any) -> str:
-    """The replacement with its groups filled in; a group that is not there is empty."""
-
-    def one(reference: re.Match[str]) -> str:
-        dollar, braced, bare = reference.groups()
-        name = braced or bare or ""
-        at = int(name[:9]) if name.isdigit() else found.re.groupindex.get(name, found.re.groups + 1)
-        return dollar or ((found.group(at) or "") if at <= found.re.groups else "")
-
-    return REFERENCE.sub(one, replacement)
 
 
 def _comparable(value: Any, other: Any) -> None:

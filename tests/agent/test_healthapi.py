@@ -92,6 +92,7 @@ def database(*series: tuple[str, dict[str, str], float], rules: Sequence[tuple[R
     targets = Targets("redis", "redis")
     targets.look([batch])
     facts = {"kind": "redis", "name": "redis", "outcome": "ok", "error": "", "last_round_ms": NOW * 1000}
+    facts |= {"stamper": SimpleNamespace(series=len(series)), "duration": 0.1}
     runner = SimpleNamespace(**facts, targets=targets)
     judge = Judge([InForce(rule=one, origin="agent.toml:3", kind=kind) for one, kind in rules])
     judge.look(NOW - 5, [batch])
@@ -115,7 +116,11 @@ def test_a_target_that_is_down_is_critical_with_its_reason() -> None:
 
 
 FULL = rule("RedisFull", "redis_used > 5", severity="warning", summary="{{ $labels.instance }} is full")
-SERIES = (("redis_used", {"instance": "cache:6379"}, 9.0), ("redis_used", {"instance": "other:6379"}, 1.0))
+SERIES = (
+    ("redis_up", {"instance": "cache:6379"}, 1.0),
+    ("redis_used", {"instance": "cache:6379"}, 9.0),
+    ("redis_used", {"instance": "other:6379"}, 1.0),
+)
 
 
 @pytest.mark.parametrize("kind", ["redis", ""])
@@ -123,16 +128,16 @@ def test_what_rules_find_is_told_with_value_threshold_and_age(kind: str) -> None
     """A rule of nobody's belongs to the collector whose series it names."""
     found = database(*SERIES, rules=[(FULL, kind)])
     assert found["status"] == "warning"
-    _, full, fine = found["checks"]
+    *_, full, fine = found["checks"]
     assert (full["check"], full["status"], full["message"]) == ("RedisFull", "warning", "cache:6379 is full")
     assert (full["value"], full["comparison"], full["threshold"], full["age_seconds"]) == (9.0, ">", 5.0, 5.0)
     assert (fine["subject"], fine["status"], fine["value"]) == ("other:6379", "ok", 1.0)
 
 
 def test_a_rule_of_another_subject_is_not_told() -> None:
-    assert len(database(*SERIES, rules=[(FULL, "host")])["checks"]) == 1
+    assert len(database(*SERIES, rules=[(FULL, "host")])["checks"]) == 2
 
 
 def test_a_rule_without_series_is_not_told() -> None:
     nothing = rule("Nothing", "redis_nothing > 5", severity="warning", summary="")
-    assert len(database(*SERIES, rules=[(nothing, "redis")])["checks"]) == 1
+    assert len(database(*SERIES, rules=[(nothing, "redis")])["checks"]) == 2

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.nagios import LINE, Perf, Range, Status, decimal, parse_range, plugin_output, range_of, worst
+from agent.nagios import GRAVITY, LINE, Perf, Range, Status, decimal, parse_range, plugin_output, range_of, worst
+from agent.rules.findings import EXIT_CODES, STATUSES
 from tests.nagios_parser import Malformed, parse_output, parse_perfdata
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -228,6 +229,12 @@ def test_the_worst_is_what_is_broken_then_what_is_unknown() -> None:
     assert worst([]) is Status.OK
     assert worst([Status.OK, Status.UNKNOWN, Status.WARNING]) is Status.UNKNOWN
     assert worst([Status.UNKNOWN, Status.CRITICAL, Status.OK]) is Status.CRITICAL
+
+
+def test_what_is_graver_to_rules_is_graver_to_monitoring_servers() -> None:
+    statuses = [Status(EXIT_CODES[one]) for one in STATUSES]
+    assert statuses == sorted(statuses, key=GRAVITY.index)
+    assert set(statuses) == set(GRAVITY)
 
 
 @pytest.mark.parametrize(

@@ -152,9 +152,9 @@ def test_a_rule_without_an_expression_that_no_default_has_is_asked_about(
 ) -> None:
     text = '[[rules]]\nalert = "RedisDwn"\nenabled = false\n[[rules]]\nalert = "Mine"\n'
     assert faults_with_defaults(tmp_path, text, collectors, exporters) == [
-        "agent.toml:1:3: rules[0].expr: is required: no collector has a default rule of this name; did you mean "
-        '"RedisDown"?',
-        "agent.toml:4:3: rules[1].expr: is required: no collector has a default rule of this name",
+        "agent.toml:1:3: rules[0].expr: is required: no collector's default and no rule file has this name; "
+        'did you mean "RedisDown"?',
+        "agent.toml:4:3: rules[1].expr: is required: no collector's default and no rule file has this name",
     ]
 
 

@@ -192,6 +192,11 @@ async def test_this_host_is_judged_by_expressions_even_of_rates() -> None:
     assert 0 <= said.values[0].value <= 2
 
 
+async def test_a_rate_for_which_there_is_no_time_is_unknown() -> None:
+    said = (await probe("host", "--expr", "rate(node_context_switches_total[5m]) > 1e18", "-t", "1.5")).output
+    assert (said.status, said.text.rpartition(": ")[2]) == ("UNKNOWN", "there was no time for a second look")
+
+
 async def test_this_host_is_judged_by_its_default_rules() -> None:
     done = await probe("host", "-v")
     assert done.code in (0, 1, 2)

@@ -40,7 +40,8 @@ __all__ = ["silent"]
         (("tcp", "a:1", "-w", "x"), "--warning: expected a range"),
         (("tcp", "a:1", "-c", "5:1"), "--critical: the start, 5, is above"),
         (("tcp", "a:1", "-t", "0"), "--timeout: expected more"),
-        (("tcp", "a:1", "-t", "soon"), "--timeout: expected seconds"),
+        (("tcp", "a:1", "-t", "soon"), "'--timeout': expected seconds"),
+        (("tcp", "a:1", "-t", "2d"), "'--timeout': expected at most a day"),
         (("tcp", "a:1", "-H", "b"), "--hostname: TARGET says that already"),
         (("tcp", "a:1", "--targets", "b:2"), "--targets: TARGET says that already"),
         (("tcp", "-p", "80"), "--port: goes with -H"),
@@ -100,6 +101,10 @@ async def test_no_secret_is_printed(tmp_path: Path) -> None:
         ("redis", "redis://:s3cret-3@127.0.0.1:1/x"),
         ("http", f"http://u:s3cret-4@127.0.0.1:{free_port()}/", "-vv"),
         ("http", "a", "--headers", "X= s3cret-5\n"),
+        ("postgres", "postgres://u:s3cret-6@127.0.0.1:1/db", "redis://u:s3cret-7@h"),
+        ("postgres://u:s3cret-8@127.0.0.1:1/db", "--json"),
+        ("redis", "h", "u:s3cret-9@h"),
+        ("redis", "-H", "h", "-predis://u:s3cret-10@h"),
     ):
         done = await probe(*arguments)
         assert done.code in (2, 3)
@@ -228,6 +233,40 @@ async def test_a_main_thread_that_hangs_is_unknown_in_time(tmp_path: Path) -> No
         assert done.code == 3
         assert "no end within 1.5 s" in done.stdout
         assert done.seconds < 6
+
+
+HUNG = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("collectors.probes"):
+            os.write(2, b"here\\n")
+            hang()
+sys.meta_path.insert(0, Finder())
+"""
+
+
+async def test_an_import_that_hangs_is_unknown_in_time(tmp_path: Path) -> None:
+    for more in ((), ("--json", "--nonesuch")):
+        done = await probe("tcp", "127.0.0.1:1", "-t", "1.5", *more, environ=hanging(tmp_path, HUNG))
+        assert done.code == 3
+        assert "no end within 1.5 s" in done.stdout
+        assert done.seconds < 6
+
+
+async def test_a_signal_during_an_import_that_hangs_is_unknown_at_once(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(
+        *(NIGHTJAR, "probe", "tcp", "127.0.0.1:1", "-t", "60"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=hanging(tmp_path, HUNG),
+    )
+    assert child.stderr is not None
+    assert await asyncio.wait_for(child.stderr.readline(), 20) == b"here\n"
+    child.send_signal(signal.SIGTERM)
+    out, _ = await asyncio.wait_for(child.communicate(), 20)
+    said = Done(child.returncode or 0, out.decode(), "", 0).output
+    assert (said.status, said.text) == ("UNKNOWN", "ended by SIGTERM")
 
 
 async def test_what_the_system_refuses_is_unknown(silent: int, tmp_path: Path) -> None:

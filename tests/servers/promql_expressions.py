@@ -18,7 +18,8 @@ LITERALS: Final = (
     "a string" ;; 'a \n \\ \t line' ;; `raw \n ' \" text` ;; "\x41\u00fc\101" ;; '☃' ;; 23 ;; -2.43 ;; 3.4e-9 ;;
     0x8f ;; -Inf ;; NaN ;; +inf ;; 1_000_000 ;; .123_456_789 ;; 0x_53_AB_F3_82 ;; 1e3 ;; 1s ;; 2m ;; 1ms ;; -2h ;;
     1h30m ;; 12h34m56s ;; 54s321ms ;; 1d ;; 1w ;; 1y ;; 0xABm ;; 1.5h ;; +Infd ;; 5e ;; 1 # a comment ;; (((1))) ;;
-    - - 1 ;; --1 ;; +up ;; -+-up
+    - - 1 ;; --1 ;; +up ;; -+-up ;; 1e400 ;; up > 1e400 ;; -1.8e308 ;; 1e308 ;; a:1e400 ;; sum by (b1e400) (up) ;;
+    rate(up[1e10]) ;; rate(up[1e14]) ;; rate(up[293y]) ;; rate(up[292y]) ;; up offset 1e11 ;; up offset Inf
     """),
     "# a comment\nup",
 )
@@ -122,12 +123,13 @@ AGGREGATIONS: Final = (
     topk(1, http_requests_total) by (job) ;; topk by (job) (2, queue_length) ;;
     bottomk without (lane) (1, queue_length) ;; topk(0, queue_length) ;; topk(-1, queue_length) ;;
     topk(1.9, queue_length) ;; topk(100, queue_length) ;; topk(NaN, queue_length) ;; topk(Inf, queue_length) ;;
+    bottomk(-Inf, up) ;; topk(-1e300, up) ;; topk(NaN, nothing_there) ;; bottomk(2^63, up) ;;
     topk(9, odd) ;; bottomk(9, odd) ;; topk(7, odd{kind!~'zero|minus_zero'}) ;;
     topk(scalar(count(up)), queue_length) ;; topk(3, sum by (app, proc) (rate(cpu_time_ns[5m]))) ;;
     count by (app) (cpu_time_ns) ;; topk(2, nothing_there) ;; topk(1, 1) ;; sum(up, 1) ;;
     count_values("version", queue_length) ;; count_values("value", up) ;; count_values by (job) ("value", up) ;;
     count_values("kind", odd) ;; count_values without (instance) ("job", up) ;; count_values("__name__", up) ;;
-    count_values("a b", up) ;; count_values("", up) ;; count_values("x", odd / 3) ;;
+    count_values(("x"), up) ;; count_values("a b", up) ;; count_values("", up) ;; count_values("x", odd / 3) ;;
     count_values("x", memory_limit_bytes * 1e12) ;; count_values("x", odd * 1e-7) ;;
     count_values("x", vector(1e21)) ;; count_values("x", vector(123456.789e3)) ;; quantile(0.5, odd) ;;
     quantile(0.9, odd) ;; quantile without (lane) (0.3, queue_length) ;; quantile(0.1, nothing_there) ;;
@@ -183,7 +185,7 @@ TIMES: Final = ("", "event_time_seconds", 'odd{kind=~"zero|minus.*|tiny"}', "-ev
 
 VALUES: Final = (
     *("$1", "$2$1", "$n", "${n}1", "$n1", "$0", "$10", "$01", "${01}"),
-    *("$$", "$$$1", "${", "${}", "$-", "a$", "$é"),
+    *("$$", "$$$1", "${", "${}", "$-", "a$", "$é", "$1é", "$1²"),
 )
 PATTERNS: Final = ("(.*):(.*)", "(?P<n>.*):(?P<n1>.*)", "(.)(.)?(.)?.*", "a(:)?1", "(z)?.*", "(", "")
 ODD_PATTERNS: Final = (
@@ -218,6 +220,8 @@ FUNCTIONS: Final = (
     absent(nothing_there{job="a",job="b"}) ;; absent({job="x",__name__="y"}) ;; absent(nothing_there > 1) ;;
     absent(nothing_there{a!="b",c="d"}) ;; absent((nothing_there{job="a"})) ;; absent(nothing_there offset 5m) ;;
     absent(vector(1)) ;; absent(nothing_there{job="a",job!="a"}) ;; absent(nothing_there{job=""}) ;;
+    absent(nothing_there{a!="1",b=~"x",a="3",b="4",c=~"",c="5",d!="",d="6",e!~"1|",e="7",f!~"1",f="8"}) ;;
+    absent_over_time(nothing_there{job!="a",job="b"}[5m]) ;; absent(nothing_there{a="1",a=~".*",b=~".*",b="1"}) ;;
     absent_over_time(nothing_there{job="api"}[1h]) ;; absent_over_time(nothing_there{job="a",b=~".*"}[5m]) ;;
     absent_over_time(up[5m]) ;; absent_over_time(up[5s] offset 1w) ;;
     absent_over_time(visits_total{page='early'}[1m]) ;; absent_over_time(visits_total{page='early'}[10m]) ;;
@@ -237,6 +241,7 @@ FUNCTIONS: Final = (
     label_replace(up, "x", "a", "job", "(") ;; label_replace(queue_length, "lane", "$1", "lane", "(.).*") ;;
     label_replace(queue_length, "lane", "$0", "lane", "f") ;;
     label_replace(temperature_celsius, "x", "$1", "room", "(attic.*)") ;;
+    label_replace(up, ("x"), "$1", (("job")), ("(.*)")) ;; label_join(up, "a", (","), "job", ("instance")) ;;
     label_join(up, "both", "-", "job", "instance") ;; label_join(up, "both", ", ", "job", "missing", "instance") ;;
     label_join(up, "job", "") ;; label_join(up, "x", "-") ;; label_join(up, "instance", "", "job") ;;
     label_join(up, "x", "-", "__name__", "job") ;; label_join(up, "__name__", "_", "__name__", "job") ;;
@@ -316,6 +321,7 @@ HISTOGRAMS: Final = (
     histogram_quantile(0.2, wait_seconds_bucket{le!="0.5"}) ;; histogram_quantile(0.2, nothing_there) ;;
     histogram_quantile(0.2, wait_seconds_bucket * (1 + 1e-13)) ;;
     histogram_quantile(0.5, label_replace(wait_seconds_bucket, "le", "Inf", "le", "[+]Inf")) ;;
+    histogram_quantile(0.5, sum by (__name__, le) ({__name__=~"wait_seconds_bucket|balance_bucket"})) ;;
     histogram_fraction(0, 0.2, rate(wait_seconds_bucket[10m])) ;; histogram_fraction(0, 1, wait_seconds_bucket) ;;
     histogram_avg(up) ;; histogram_count(up) ;; histogram_sum(up) ;; histogram_stddev(up) ;;
     (sum(rate(wait_seconds_bucket{le='0.5'}[5m])) + sum(rate(wait_seconds_bucket{le='1'}[5m]))) / 2 /
@@ -324,6 +330,10 @@ HISTOGRAMS: Final = (
     rate(duration_seconds_sum[5m]) / rate(duration_seconds_count[5m]) ;; max by (quantile) (duration_seconds)
     """),
     *(f"histogram_quantile({share}, wait_seconds_bucket)" for share in SHARES),
+    *(
+        f'histogram_quantile(0.5, label_replace(wait_seconds_bucket, "le", "{bound}", "le", "0.5"))'
+        for bound in ("0x1p-1", "0X_1P-0_1", "0_1", "1__0", "\u0661", "1e400", "infinity", "0x1", "+.5e0", "0.5 ")
+    ),
     *(f"histogram_quantile({share}, balance_bucket)" for share in SHARES),
     *(f"histogram_quantile({share}, rate(wait_seconds_bucket[10m]))" for share in SHARES),
     *(f"histogram_quantile({share}, sum by (job, le) (rate(wait_seconds_bucket[10m])))" for share in SHARES),

@@ -71,7 +71,13 @@ def test_postgres_is_probed(postgres: PostgresServer) -> None:
     postgres.psql("GRANT SELECT ON things TO nightjar")
     said = probe("postgres", target, *LOGIN, "--queries", query, "--expr", "shop_things > 999")
     assert (said.status, said.values[0].value) == ("CRITICAL", 1000)
-    assert probe("postgres", target, *LOGIN).code in (0, 1, 2)
+
+
+def test_postgres_is_judged_by_its_default_rules(postgres: PostgresServer) -> None:
+    said = probe("postgres", f"127.0.0.1:{postgres.port}", *LOGIN)
+    assert said.status == "WARNING"
+    assert "fsync is off" in said.text, "as the server of these tests has it"
+    assert [(one.value, one.warn) for one in said.values if one.label == "PostgresFsyncOff"] == [(0, "@0")]
 
 
 def test_postgres_refuses_a_wrong_password(postgres: PostgresServer) -> None:

@@ -162,7 +162,7 @@ def ruled(config: Path, rules: str = RULES, rule_file: str = RULE_FILE) -> str:
 
 def test_check_counts_the_rules_in_force(config: Path) -> None:
     result = call("config", "check", "-c", ruled(config))
-    found = re.search(r"rules: (\d+) in force, (\d+) switched off; 2 of all from 1 file\n", result.stdout)
+    found = re.search(r"rules: (\d+) in force, (\d+) switched off; 2 of them from 1 file\n", result.stdout)
     assert found is not None, result.output
     assert int(found[1]) > 3
     assert found[2] == "1"
@@ -202,6 +202,18 @@ def test_init_writes_an_example_that_is_accepted_and_never_overwrites(tmp_path: 
     assert again.exit_code == 1
     assert "--force" in again.stderr
     assert call("config", "init", "--force", str(path)).exit_code == 0
+
+
+def test_what_becomes_of_a_rule_in_another_way_than_meant_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(
+        "groups: [{name: a, rules: [{alert: A, expr: x > 1, labels: {severity: page}, "
+        "annotations: {summary: '{{ query \"x\" }}'}}]}]\n"
+    )
+    file = tmp_path / "agent.toml"
+    file.write_text(f'rule_files = ["a.yml"]\n[agent]\nstate_dir = "{tmp_path}"\n')
+    notes = call("config", "check", "-c", str(file)).stderr
+    assert "a.yml:1: A: the severity 'page' counts as warning" in notes
+    assert "a.yml:1: A: summary is shown as it is written" in notes
 
 
 def test_schema_is_json_schema() -> None:

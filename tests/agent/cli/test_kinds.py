@@ -67,3 +67,19 @@ def test_every_built_in_kind_can_be_probed_and_its_option_exists() -> None:
     assert set(KINDS) == set(COLLECTORS.builtin)
     for kind, about in KINDS.items():
         assert not about.option or about.option in COLLECTORS[kind]().__struct_encode_fields__
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("postgres", {"target": "/run/postgresql"}),
+        ("postgres", {"hostname": "/run/postgresql", "port": 5433}),
+        ("pgbouncer", {"target": "/x"}),
+        ("postgres", {"target": ""}),
+        ("tcp", {"target": ""}),
+        ("http", {"hostname": "", "port": 80}),
+    ],
+)
+def test_what_would_be_another_server_is_refused(kind: str, values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"TARGET: (is empty|expected a host)"):
+        place(KINDS[kind], {"target": None, "hostname": None, **values})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import orjson
 import pytest
 
-from agent.cli.lastrun import LastRun, Overlap, changes
+from agent.cli.lastrun import Found, LastRun, Overlap, changes, kept
 from agent.cli.report import Report, document, nagios, number, perfs, text
 from agent.rules.findings import Finding
 from tests.nagios_parser import parse_output
@@ -26,6 +27,7 @@ def low(subject: str, value: float, status: Any = "ok", severity: Any = "warning
         comparison="<",
         threshold=threshold,
         measure="avail / size",
+        key=f"{name} {severity} {subject}",
         since=1.0 if status != "ok" else 0.0,
     )
 
@@ -50,7 +52,7 @@ def test_text_is_a_line_a_check_worst_first_then_the_summary() -> None:
         "OK          DiskLow       /: 0.5 (limit < 0.1)",
         "OK          DiskCritical  /var: 0.07 (limit < 0.05, nearest of 2)",
         "OK          host          536 series in 0.02 s",
-        "1 warning, 5 ok in 0.5 s",
+        "1 warning, 4 ok, 1 without data in 0.5 s",
     ]
 
 
@@ -58,7 +60,7 @@ def test_on_request_text_has_what_was_not_judged_and_what_is_not_here() -> None:
     lines = text(report(unjudged=[("Grows", "looks back")]), color=False, verbose=True).splitlines()
     assert "OK          Nothing       there is nothing of this kind here" in lines
     assert "not judged  Grows         looks back" in lines
-    assert lines[-1].endswith("; 1 rules need the daemon")
+    assert lines[-1].endswith("; 1 not judged")
 
 
 def test_a_value_that_waits_for_its_time_says_so() -> None:
@@ -136,20 +138,69 @@ def test_numbers_for_people(value: float, told: str) -> None:
 # -- the last run -----------------------------------------------------------------------------------------------------
 
 
-def test_changes_are_what_is_different(tmp_path: Any) -> None:
-    last = LastRun(tmp_path, ["a"])
-    last.write([low("/", 0.01, "critical"), low("/var", 0.07, "warning"), low("/gone", 0.0, "warning")])
-    now = [low("/", 0.01, "critical"), low("/var", 0.5), low("/new", 0.0, "warning")]
-    assert [(one.subject, one.status, one.message) for one in changes(LastRun(tmp_path, ["a"]).read(), now)] == [
-        ("/var", "ok", "/var: was warning, is no more"),
+def found(*some: Finding, before: Found | None = None, whole: bool = True) -> Found:
+    return kept(before or Found(), some, whole=whole)
+
+
+def told(before: Found, *now: Finding, whole: bool = True) -> list[tuple[str, str, str]]:
+    return [(one.subject, one.status, one.message) for one in changes(before, now, whole=whole)]
+
+
+def test_changes_are_what_is_different() -> None:
+    before = found(low("/", 0.01, "critical"), low("/var", 0.07, "warning"), low("/gone", 0.0, "warning"))
+    assert told(before, low("/", 0.01, "critical"), low("/var", 0.5), low("/new", 0.0, "warning")) == [
         ("/new", "warning", "/new is full"),
+        ("/var", "ok", "/var: was warning, is no more"),
         ("/gone", "ok", "/gone: was warning, is no more"),
     ]
 
 
+def test_rules_of_one_name_are_told_apart_by_their_severity() -> None:
+    before = found(low("/", 0.07), low("/", 0.07, severity="critical", threshold=0.05))
+    now = low("/", 0.07, "warning"), low("/", 0.07, severity="critical", threshold=0.05)
+    assert told(before, *now) == [("/", "warning", "/ is full")]
+    assert told(found(*now), *now) == []
+
+
+def test_what_could_not_be_seen_is_not_called_well() -> None:
+    before = found(low("/", 0.01, "critical"))
+    nothing = Finding("DiskLow", "ok", empty=True, key="DiskLow")
+    assert told(before, nothing, whole=False) == []
+    blind = found(nothing, before=before, whole=False)
+    assert blind == before
+    assert told(blind, low("/", 0.01, "critical")) == []
+    assert told(blind, low("/", 0.5)) == [("/", "ok", "/: was critical, is no more")]
+
+
+def test_a_run_that_saw_everything_forgets_what_is_gone() -> None:
+    assert found(before=found(low("/", 0.01, "critical"))) == Found()
+
+
 def test_checks_with_other_names_know_nothing_of_each_other(tmp_path: Any) -> None:
-    LastRun(tmp_path, ["a"]).write([low("/", 0.0, "warning")])
-    assert LastRun(tmp_path, ["b"]).read() == {}
+    LastRun(tmp_path, ["a"]).write(found(low("/", 0.0, "warning")))
+    assert LastRun(tmp_path, ["a"]).read() == found(low("/", 0.0, "warning"))
+    assert LastRun(tmp_path, ["b"]).read() == Found()
+
+
+def test_what_somebody_put_in_the_place_of_its_files_is_left_alone(tmp_path: Any) -> None:
+    last = LastRun(tmp_path, ["a"])
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (lock,) = tmp_path.glob("check-*.lock")
+    lock.with_suffix(f".{os.getpid()}").symlink_to(victim)
+    last.write(Found())
+    assert victim.read_text() == "precious"
+    lock.unlink()
+    lock.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic"):
+        LastRun(tmp_path, ["a"])
+
+
+def test_a_pipe_in_the_place_of_the_last_run_holds_nobody_up(tmp_path: Any) -> None:
+    last = LastRun(tmp_path, ["a"])
+    (lock,) = tmp_path.glob("check-*.lock")
+    os.mkfifo(lock.with_suffix(".json"))
+    assert last.read() == Found()
 
 
 def test_the_same_check_does_not_run_twice(tmp_path: Any) -> None:
@@ -161,5 +212,5 @@ def test_the_same_check_does_not_run_twice(tmp_path: Any) -> None:
 
 
 def test_only_its_own_user_reads_it(tmp_path: Any) -> None:
-    LastRun(tmp_path / "new", ["a"]).write([])
+    LastRun(tmp_path / "new", ["a"]).write(Found())
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "new").iterdir()} == {0}

@@ -18,6 +18,36 @@ def in_force(*rules: Rule | Recording, **defaults: tuple[Rule, ...]) -> list[InF
     return rules_in_force(Config(rules=rules, places=places), defaults or DEFAULTS)
 
 
+def with_file(*rules: Rule | Recording, own: tuple[Rule, ...] = ()) -> list[InForce]:
+    """Some rules of a rule file, beside one's own."""
+    places = {("rules", str(number)): Place("agent.toml", number + 1, 1) for number in range(len(own))}
+    places |= {("rules", str(len(own) + number)): Place("a.yml", number + 1, 1) for number in range(len(rules))}
+    return rules_in_force(Config(rules=(*own, *rules), rule_files=("a.yml",), places=places), DEFAULTS)
+
+
+def test_a_rule_of_a_file_stands_beside_the_default_of_its_name() -> None:
+    found = with_file(Rule(alert="Down", expr="gone == 1"))
+    assert [(one.origin, one.rule.expr) for one in found] == [
+        ("default of redis", "up == 0"),
+        ("default of redis", "slow > 1"),
+        ("a.yml:1", "gone == 1"),
+    ]
+
+
+def test_a_rule_is_switched_off_wherever_it_stands() -> None:
+    found = with_file(
+        Rule(alert="Down", expr="gone == 1"),
+        Rule(alert="Other", expr="x == 1"),
+        own=(Rule(alert="Down", enabled=False), Rule(alert="Other", enabled=False)),
+    )
+    assert [one.rule.expr for one in found if one.enabled] == ["slow > 1"]
+
+
+def test_a_rule_with_an_expression_stands_beside_that_of_a_file() -> None:
+    found = with_file(Rule(alert="Other", expr="x == 1"), own=(Rule(alert="Other", expr="y == 1"),))
+    assert [one.rule.expr for one in found[2:]] == ["y == 1", "x == 1"]
+
+
 def test_without_rules_of_ones_own_the_defaults_count() -> None:
     assert in_force() == [InForce(rule=one, origin="default of redis", kind="redis") for one in (DOWN, SLOW)]
 
@@ -51,17 +81,17 @@ def test_several_rules_with_the_name_of_a_default_all_take_its_place() -> None:
 
 def test_ones_own_rules_follow_in_their_order_with_every_field_filled() -> None:
     own = (
-        Recording(record="a:b", expr="a"),
         Rule(alert="Mine", expr="a > 1"),
         Rule(alert="Off", expr="b", enabled=False),
+        Recording(record="a:b", expr="a"),
     )
     found = in_force(*own)[2:]
     assert [(one.origin, one.kind, one.enabled) for one in found] == [
         ("agent.toml:1", "", True),
-        ("agent.toml:2", "", True),
-        ("agent.toml:3", "", False),
+        ("agent.toml:2", "", False),
+        ("agent.toml:3", "", True),
     ]
-    assert found[1].rule == Rule(alert="Mine", expr="a > 1", hold=Duration("0s"))
+    assert found[0].rule == Rule(alert="Mine", expr="a > 1", hold=Duration("0s"))
 
 
 def test_a_rule_about_a_collector_that_is_not_configured_counts_for_nothing() -> None:

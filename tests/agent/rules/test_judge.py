@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from agent.model import MetricBatch
-from agent.rules.findings import Finding, findings, sort, subject_of, worst
+from agent.rules.findings import Finding, findings, sort, subjects_of, worst
 from agent.rules.inforce import InForce
 from agent.rules.judge import Judge
 from config import Duration
@@ -47,7 +47,7 @@ class Watched:
     def look(self, latest: Iterable[MetricBatch]) -> list[Finding]:
         self.judge.take(latest)
         self.judge.look((self.rounds.time_ms - 15_000) / 1000, latest)
-        return findings(self.judge.alerting)
+        return findings(self.judge)
 
 
 def states(found: list[Finding]) -> dict[str, str]:
@@ -91,7 +91,7 @@ def test_a_single_look_waits_for_nothing() -> None:
 def test_a_single_look_leaves_out_what_looks_further_back_and_says_so() -> None:
     watched = Watched(alert("increase(x[5m]) > 1"), brief=True)
     assert watched.see(9.0, 1.0) == []
-    assert watched.judge.unjudged == ["Test"]
+    assert watched.judge.unjudged == [("Test", "looks back further than one check does")]
 
 
 def test_labels_and_annotations_are_rendered_for_each_alert() -> None:
@@ -111,6 +111,17 @@ def test_what_has_no_answer_is_unknown_and_mends() -> None:
     (found,) = watched.see(1.0, 2.0)
     assert (found.status, found.check) == ("unknown", "Test")
     assert states(watched.look([])) == {"": "ok"}
+
+
+def test_an_alert_outlives_a_round_without_an_answer() -> None:
+    watched = Watched(alert("x > 5 and on () (x + on () x{a='1'})", "15s"))
+    one = Rounds('x{a="1"}').add(9.0)
+    for _ in range(2):
+        watched.look([one.batches[0]])
+        watched.rounds.time_ms += 15_000
+    watched.rounds.time_ms += 15_000
+    assert [one.status for one in watched.look([one.batches[0]])] == ["warning"]
+    assert sorted(one.status for one in watched.see(9.0, 9.0)) == ["unknown", "warning"]
 
 
 def test_an_unknown_severity_is_a_warning() -> None:
@@ -149,6 +160,38 @@ def test_recorded_series_have_a_past() -> None:
     assert [one.status for one in watched.see(0.0, 0.0)] == ["warning"]
 
 
+def test_recording_rules_come_first_wherever_they_stand() -> None:
+    watched = Watched(alert("s > 5"), Recording(record="s", expr="sum(x)"))
+    assert [one.status for one in watched.see(9.0, 1.0)] == ["warning"]
+
+
+def test_a_recording_rule_that_fails_is_told() -> None:
+    watched = Watched(Recording(record="s", expr="x + on () x"), alert("s > 5"))
+    assert [one.check for one in watched.see(9.0, 1.0) if one.status == "unknown"] == ["s"]
+
+
+def test_what_a_single_look_cannot_record_hides_no_alert() -> None:
+    watched = Watched(
+        Recording(record="s", expr="increase(x[5m])"), Recording(record="t", expr="sum(s)"), alert("t > 5"), brief=True
+    )
+    assert watched.see(9.0, 1.0) == []
+    assert [name for name, _ in watched.judge.unjudged] == ["s", "t", "Test"]
+
+
+def test_of_some_collectors_nothing_is_said_that_asks_what_is_absent() -> None:
+    judge = Judge(in_force(alert("absent(y)"), alert('x{a!="absent"} > 5')), brief=True, partial=True)
+    assert [reason for _, reason in judge.unjudged] == ["asks what is absent, of some collectors only"]
+    assert len(judge.alerting) == 1
+
+
+def test_recorded_series_that_are_no_more_end() -> None:
+    watched = Watched(Recording(record="s", expr="x > 5"), alert("count_over_time(s[1m] offset 15s) > 0"))
+    for values in ((9.0, 9.0), (9.0, 1.0), (9.0, 1.0)):
+        watched.see(*values)
+    runs = watched.judge.window.cut(next(iter(watched.judge.alerting[0].query.past)), 0, 1 << 60, ends=True)
+    assert [dict(run.labels)["a"] for run in runs] == ["1"]
+
+
 def test_rules_that_are_off_are_not_judged() -> None:
     judge = Judge([InForce(rule=alert("x > 5"), origin="", enabled=False)])
     assert judge.alerting == []
@@ -159,8 +202,9 @@ def test_after_a_change_of_rules_those_that_stay_go_on() -> None:
     watched = Watched(stays, goes)
     watched.see(9.0, 1.0)
     watched.see(9.0, 1.0)
-    new = Judge(in_force(alert("x > 7", "30s"), stays))
+    new = Judge([*in_force(alert("x > 7", "30s")), InForce(rule=stays, origin="agent.toml:99")])
     new.succeed(watched.judge)
+    assert new.looked == watched.judge.looked > 0
     watched.judge = new
     found = watched.see(9.0, 1.0)
     assert [one.pending for one in found if one.subject == "a=1"] == [True, False]
@@ -189,4 +233,43 @@ def test_findings_are_sorted_worst_first() -> None:
     ],
 )
 def test_a_subject_is_what_tells_a_series_from_others(labels: dict[str, str], subject: str) -> None:
-    assert subject_of(tuple(labels.items()), {"instance": "here", "env": "prod"}) == subject
+    series = tuple(labels.items())
+    assert subjects_of([series], {"instance": "here", "env": "prod"}) == {series: subject}
+
+
+def test_series_that_people_know_by_one_name_are_told_apart_by_what_differs() -> None:
+    one = (("application", "a"), ("instance", "db:1"), ("state", "x"))
+    other = (("application", "b"), ("instance", "db:1"), ("state", "x"))
+    third = (("application", "a"), ("instance", "db:2"), ("state", "x"))
+    assert subjects_of([one, other, third], {}) == {
+        one: "db:1 application=a",
+        other: "db:1 application=b",
+        third: "db:2",
+    }
+
+
+def test_no_rule_has_more_alerts_than_a_host_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.rules.alerting.MOST", 1)
+    (found,) = Watched(alert("x > 5")).see(9.0, 9.0)
+    assert (found.status, "more than 1 alerts" in found.message) == ("unknown", True)
+
+
+def test_annotations_have_an_end() -> None:
+    long = Rule(alert="Long", expr="x > 5", annotations={"summary": '{{ printf "%9000s" "x" }}'})
+    assert len(Watched(long).see(9.0, 1.0)[0].message) == 4096
+
+
+def test_labels_that_an_expression_makes_have_an_end() -> None:
+    expr = 'label_replace(x, "b", "' + "y" * 1000 + '", "", "")'
+    for _ in range(8):
+        expr = f'label_join({expr}, "b", "", "b", "b")'
+    (found,) = Watched(alert(f"{expr} > 5")).see(9.0, 1.0)
+    assert (found.status, "longer than" in found.message) == ("unknown", True)
+
+
+def test_a_clock_that_jumps_neither_hurries_nor_delays_an_alert() -> None:
+    judge = Judge(in_force(alert("x > 5", "1h")))
+    batch = Rounds('x{a="1"}').add(9.0).batches
+    for now, steady in ((START, 10.0), (START + 7200, 20.0), (START - 7200, 3620.0)):
+        judge.look(now, batch, steady)
+        assert [one.firing for one in judge.alerting[0].alerts] == [steady > 3600]

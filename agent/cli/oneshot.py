@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from agent.model import STALE, MetricBatch
-from agent.rules.findings import Finding
-from agent.rules.judge import Judge
+from agent.promql import Window
+from agent.rules.findings import Finding, of_collector
 from agent.runner import Runner
 
 APART = 1.0  # seconds from one round to the next
@@ -19,10 +20,25 @@ LEAST = 0.5  # seconds that a second round must have left
 MARGIN = 0.2  # seconds of the deadline for judging and telling
 
 
+class Judges(Protocol):
+    """Who judges what the rounds bring: rules, or an expression."""
+
+    window: Window
+
+    def take(self, batches: Iterable[MetricBatch]) -> None:
+        """The batches of a round."""
+
+    def give_up_ranges(self) -> None:
+        """There is no second round for some that look at two."""
+
+    def look(self, now: float, batches: Iterable[MetricBatch]) -> None:
+        """The rounds are over: judge the latest batches at a time (Unix seconds)."""
+
+
 class OneShot:
     """The rounds of some runners, which hand in what they see by `submit`. `timeout` is for all of it, in seconds."""
 
-    def __init__(self, judge: Judge, timeout: float) -> None:
+    def __init__(self, judge: Judges, timeout: float) -> None:
         self._judge = judge
         self._end = time.monotonic() + timeout - MARGIN
         self._runners: Sequence[Runner] = ()
@@ -36,9 +52,8 @@ class OneShot:
 
     def submit(self, collector: str, batches: list[MetricBatch]) -> None:
         """What a runner saw."""
-        self.latest.pop(collector, None)
         if batches and batches[0].values[0] is not STALE:
-            self.latest[collector] = batches[0]
+            self.latest[collector] = batches[0]  # a second round that fails leaves what the first saw
         self.batches += batches
         self._judge.take(batches)
 
@@ -47,16 +62,20 @@ class OneShot:
         self._runners = runners
         began = time.monotonic()
         await self._round(runners)
-        if again := [one for one in runners if self._has_time_again(one)]:
+        wanted = [one for one in runners if self._is_wanted_again(one)]
+        if again := [one for one in wanted if self._has_time_again(one)]:
             await asyncio.sleep(max(0.0, APART - (time.monotonic() - began)))
             await self._round(again)
+        if len(again) < len(wanted) or any(one.outcome != "ok" for one in again):
+            self._judge.give_up_ranges()
         self._judge.look(time.time(), self.latest.values())
 
-    def _has_time_again(self, runner: Runner) -> bool:
-        """Whether a rule asks how fast something goes that a runner sees, and there is time for another look."""
+    def _is_wanted_again(self, runner: Runner) -> bool:
+        """Whether a rule asks how fast something goes that a runner sees."""
         batch = self.latest.get(runner.name)
-        if batch is None or not self._judge.window.wants(batch.series):
-            return False
+        return batch is not None and self._judge.window.wants(batch.series)
+
+    def _has_time_again(self, runner: Runner) -> bool:
         return self._end - time.monotonic() > APART + max(LEAST, 2 * runner.duration)
 
     async def _round(self, runners: Sequence[Runner]) -> None:
@@ -69,18 +88,14 @@ class OneShot:
         """Let the collectors go."""
         await asyncio.gather(*(one.close() for one in self._runners))
 
+    @property
+    def whole(self) -> bool:
+        """Whether everything could be seen: every collector's round was good, and no target is down."""
+        return all(
+            one.outcome in ("ok", "no_data") and all(target.up for target in one.targets.latest)
+            for one in self._runners
+        )
+
     def outcomes(self) -> list[Finding]:
         """A finding a collector: how its round went."""
-        return [_outcome(one) for one in self._runners]
-
-
-def _outcome(runner: Runner) -> Finding:
-    match runner.outcome:
-        case "ok":
-            message = f"{runner.stamper.series} series in {runner.duration:.2f} s"
-            if told := runner.targets.told():
-                message = f"{told['up']} of {told['up'] + told['down']} up, {message}"
-            return Finding(runner.name, "ok", message=message, kind=runner.kind)
-        case "no_data":
-            return Finding(runner.name, "ok", message=f"nothing to collect here: {runner.error}", kind=runner.kind)
-    return Finding(runner.name, "unknown", message=f"{runner.outcome}: {runner.error}", kind=runner.kind)
+        return [of_collector(one) for one in self._runners]
