@@ -11,7 +11,7 @@ from agent.delivery import Delivery
 from agent.health import undelivered
 from agent.model import SeriesSet
 from agent.rules.alerting import Alerting
-from agent.rules.findings import STATUSES, Finding, document, findings, of_collector
+from agent.rules.findings import STATUSES, Finding, document, explained, findings, of_collector
 from agent.runner import Runner
 from agent.targets import Target
 
@@ -42,7 +42,8 @@ def _findings(subject: str, core: Core) -> list[Finding]:
     known = {**core.config.agent.labels, "instance": core.config.agent.instance}
     kinds = {rule: rule.kind or _kind(rule, core) for rule in core.judge.alerting}
     rules = [rule for rule, kind in kinds.items() if _subject(kind or "host") == subject]
-    return [one for one in findings(core.judge, known, rules) if not one.empty] if core.judge.looked else []
+    found = findings(core.judge, known, rules) if core.judge.looked else []
+    return explained([one for one in found if not one.empty], core.runners.values())
 
 
 def _subject(kind: str) -> str:

@@ -174,7 +174,7 @@ async def _look(config: Config, sections: Sequence[Section], wish: Wishes, *, pa
     from agent.assembly import build_runner, rules_of
     from agent.cli.oneshot import OneShot
     from agent.cli.report import Report
-    from agent.rules.findings import findings
+    from agent.rules.findings import explained, findings
     from agent.rules.judge import Judge
 
     logs.configure("error", "console", color=False)
@@ -183,7 +183,7 @@ async def _look(config: Config, sections: Sequence[Section], wish: Wishes, *, pa
     shot = OneShot(judge, wish.timeout)
     await shot.run([build_runner(one, config, shot.submit, within=shot.left) for one in sections])
     known = {**config.agent.labels, "instance": config.agent.instance}
-    found = [*findings(judge, known), *shot.outcomes()]
+    found = [*explained(findings(judge, known), shot.runners), *shot.outcomes()]
     return shot, Report(config.agent.instance, found, judge.unjudged, time.monotonic() - began)
 
 

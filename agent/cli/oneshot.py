@@ -41,7 +41,7 @@ class OneShot:
     def __init__(self, judge: Judges, timeout: float) -> None:
         self._judge = judge
         self._end = time.monotonic() + timeout - MARGIN
-        self._runners: Sequence[Runner] = ()
+        self.runners: Sequence[Runner] = ()
         self.latest: dict[str, MetricBatch] = {}
         self.batches: list[MetricBatch] = []  # of all rounds, for who delivers them
 
@@ -59,7 +59,7 @@ class OneShot:
 
     async def run(self, runners: Sequence[Runner]) -> None:
         """The rounds, and the judgement."""
-        self._runners = runners
+        self.runners = runners
         began = time.monotonic()
         await self._round(runners)
         wanted = [one for one in runners if self._is_wanted_again(one)]
@@ -86,16 +86,15 @@ class OneShot:
 
     async def close(self) -> None:
         """Let the collectors go."""
-        await asyncio.gather(*(one.close() for one in self._runners))
+        await asyncio.gather(*(one.close() for one in self.runners))
 
     @property
     def whole(self) -> bool:
         """Whether everything could be seen: every collector's round was good, and no target is down."""
         return all(
-            one.outcome in ("ok", "no_data") and all(target.up for target in one.targets.latest)
-            for one in self._runners
+            one.outcome in ("ok", "no_data") and all(target.up for target in one.targets.latest) for one in self.runners
         )
 
     def outcomes(self) -> list[Finding]:
         """A finding a collector: how its round went."""
-        return [of_collector(one) for one in self._runners]
+        return [of_collector(one) for one in self.runners]

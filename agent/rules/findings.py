@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.promql import Labels
 from agent.rules.alerting import Alert, Alerting, severity_of
@@ -76,6 +77,22 @@ def findings(judge: Judge, known: Mapping[str, str] = {}, rules: Iterable[Alerti
     ]
     chosen = judge.alerting if rules is None else rules
     return [*failed, *(one for rule in chosen for one in _of_rule(rule, known))]
+
+
+def explained(found: Iterable[Finding], runners: Iterable[Runner]) -> list[Finding]:
+    """The same, with the reason, in their collectors' words, why targets that alerts are about are down."""
+    reasons = {
+        (one.kind, target.name): target.reason for one in runners for target in one.targets.latest if not target.up
+    }
+    return [_explained(one, reasons) if one.status != "ok" or one.pending else one for one in found]
+
+
+def _explained(one: Finding, reasons: Mapping[tuple[str, str], str]) -> Finding:
+    told = {reason for (_, target), reason in reasons.items() if target == one.labels.get("instance") and reason}
+    reason = reasons.get((one.kind, one.labels.get("instance", ""))) or (told.pop() if len(told) == 1 else "")
+    if not reason or reason in one.message.split():
+        return one
+    return replace(one, message=f"{one.message} ({reason})")
 
 
 def of_collector(runner: Runner) -> Finding:

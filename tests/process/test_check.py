@@ -102,7 +102,9 @@ def test_a_target_that_is_down_is_critical(place: Place) -> None:
     place.configure('[collectors.tcp]\ntargets = ["127.0.0.1:1"]\n')
     done = place.check()
     assert done.returncode == 2, done.stdout
-    assert lines(done.stdout, "CRITICAL")[0].split()[1] == "ProbeDown"
+    (line,) = lines(done.stdout, "CRITICAL")
+    assert line.split()[1] == "ProbeDown"
+    assert line.endswith("127.0.0.1:1 is down (refused)")
 
 
 def test_only_the_collectors_that_are_named_run(place: Place) -> None:
