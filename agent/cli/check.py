@@ -154,7 +154,7 @@ def _configuration(file: str | None, wish: Wishes) -> Config:
     try:
         return options.load_tried(file)
     except ConfigError as error:
-        from agent.nagios import Status, plugin_output
+        from agent.cli.nagios import Status, plugin_output
 
         first, *more = str(error).splitlines()
         ending.write(plugin_output("NIGHTJAR", Status.UNKNOWN, first, more))

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from agent.cli.nagios import Perf, Range, Status, decimal, plugin_output
 from agent.model import MetricBatch, Series
-from agent.nagios import Perf, Range, Status, decimal, plugin_output
 
 
 class Wish(Struct, frozen=True):

@@ -15,9 +15,9 @@ from agent import __version__
 from agent.cli import ending, options
 from agent.cli.flags import build_options, flag, flags_of, given
 from agent.cli.kinds import KINDS, WHERE, Kind, place
+from agent.cli.nagios import Status, parse_range
 from agent.cli.outcome import Outcome, Wish, told
 from agent.cli.usage import Judging
-from agent.nagios import Status, parse_range
 from agent.plugins import COLLECTORS
 from config.faults import did_you_mean
 

@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from agent.cli.nagios import GRAVITY, Perf, Range, Status, range_of, worst
 from agent.cli.oneshot import OneShot
 from agent.cli.outcome import Outcome, Wish
 from agent.cli.report import number, perfs
 from agent.fanout import FanOut
 from agent.model import MetricBatch, Prober
-from agent.nagios import GRAVITY, Perf, Range, Status, range_of, worst
 from agent.promql import Labels, Limit, Moment, Point, Query, QueryError, window_of
 from agent.rules.findings import EXIT_CODES, findings
 from agent.rules.inforce import InForce

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from msgspec import Struct
 
-from agent.nagios import Perf, Range, Status, Unit, plugin_output, range_of
+from agent.cli.nagios import Perf, Range, Status, Unit, plugin_output, range_of
 from agent.rules.findings import EXIT_CODES, STATUSES, Finding, sort, worst
 from agent.rules.findings import document as finding_document
 

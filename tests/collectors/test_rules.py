@@ -17,7 +17,7 @@ from collectors import BUILTIN, mysql, pgbouncer, postgres, redis, scrape
 from collectors.host.parts import declared
 from collectors.host.rules import RULES as HOST_RULES
 from collectors.mysql.replication import LABELS as OF_REPLICATION
-from collectors.pgbouncer_rules import RULES as PGBOUNCER_RULES
+from collectors.pgbouncer.rules import RULES as PGBOUNCER_RULES
 from collectors.probes import dns, http, icmp, tcp, tls
 from collectors.probes import rules as probes
 from config.rules import SEVERITIES, Rule

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from agent.cli.nagios import Status
 from agent.cli.outcome import Outcome, told
 from agent.model import MetricBatch, Series, SeriesSet
-from agent.nagios import Status
 
 
 class Name(str):

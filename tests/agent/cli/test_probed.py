@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from agent.cli.nagios import Status, parse_range
 from agent.cli.outcome import Outcome, Wish
 from agent.cli.probed import Expression, Seen, judged
 from agent.model import MetricBatch, Series, SeriesSet
-from agent.nagios import Status, parse_range
 from agent.promql import parse_query
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.nagios import GRAVITY, LINE, Perf, Range, Status, decimal, parse_range, plugin_output, range_of, worst
+from agent.cli.nagios import GRAVITY, LINE, Perf, Range, Status, decimal, parse_range, plugin_output, range_of, worst
 from agent.rules.findings import EXIT_CODES, STATUSES
 from tests.nagios_parser import Malformed, parse_output, parse_perfdata
 

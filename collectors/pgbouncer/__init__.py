@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from msgspec import Struct
 
 from agent.model import Family, Sample, counter, gauge
-from collectors.pgbouncer_rules import RULES
+from collectors.pgbouncer.rules import RULES
 from collectors.portions import keep
 from collectors.postgres.errors import Failed, Trouble
 from collectors.postgres.options import Login
