@@ -211,8 +211,9 @@ def _wish(name: str, values: Mapping[str, Any]) -> Wish:
     kind = KINDS[name]
     if not kind.value and not values["expr"] and (values["warning"] or values["critical"]):
         faults.append("--warning, --critical: are about --expr here, which is missing")
-    if getattr(found.get("query"), "kind", "") == "scalar" and not (values["warning"] or values["critical"]):
-        faults.append("--expr: answers a number: --warning or --critical say which numbers are wrong")
+    query = found.get("query")
+    if query is not None and not query.is_condition and not (values["warning"] or values["critical"]):
+        faults.append("--expr: is no comparison: --warning or --critical say which of its values are wrong")
     if faults:
         raise click.UsageError("\n".join(faults))
     told_as = {"verbose": values["verbose"], "as_json": values["as_json"]}

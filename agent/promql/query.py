@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from agent.promql.arithmetic import COMPARISON
-from agent.promql.operators import BetweenNumbers, NegativeNumber, Sets, WithNumber
+from agent.promql.functions import Absent
+from agent.promql.operators import BetweenNumbers, BetweenVectors, NegativeNumber, Sets, WithNumber
 from agent.promql.parse import parse
 from agent.promql.points import Constant, Moment, Node, QueryError, Vector
 from agent.promql.ranges import PATIENT
@@ -34,6 +35,7 @@ class Limit(NamedTuple):
 class Query:
     """An expression. `kind` is scalar, vector or string; `names` are the metrics that it names.
 
+    `is_condition`: it answers only where something is the case, as a comparison does.
     `asks_for_absence`: it may answer where there are no series, of a part of the collectors that says nothing.
     """
 
@@ -42,6 +44,7 @@ class Query:
         self._node, self.kind, self._selectors, self._functions = parse(text)
         self.limit = _limit(self._node)
         self.names = frozenset(one.selector.name for one in self._selectors if one.selector.name)
+        self.is_condition = _is_condition(self._node)
         self.asks_for_absence = not self._functions.isdisjoint(ABSENCE)
 
     def evaluate(self, at: Moment) -> Any:
@@ -83,6 +86,14 @@ def window_of(queries: Iterable[Query]) -> Window:
         for selector, reach in query.past.items():
             wanted[selector] = max(wanted.get(selector, 0), reach + MARGIN_MS)
     return Window(wanted)
+
+
+def _is_condition(node: Node[Any]) -> bool:
+    if isinstance(node, Sets):
+        return _is_condition(node.left) and (node.op != "or" or _is_condition(node.right))
+    if isinstance(node, WithNumber | BetweenVectors):
+        return node.op in COMPARISON and not node.as_bool
+    return isinstance(node, Absent)
 
 
 def _limit(node: Node[Any]) -> Limit | None:

@@ -50,7 +50,7 @@ __all__ = ["silent"]
         (("tcp", "a:1", "--steps", '{"sned": ""}'), '--steps[0].sned: no such option; did you mean "send"?'),
         (("tcp", "a:1", "--fail-after", "many"), "--fail-after: expected a whole number"),
         (("tcp", "a:1", "--expr", "sum("), "--expr: "),
-        (("tcp", "a:1", "--expr", "1"), "--expr: answers a number"),
+        (("tcp", "a:1", "--expr", "1"), "--expr: is no comparison"),
         (("tcp", "a:1", "--expr", "'x'", "-w", "1"), "--expr: answers a text"),
         (("tcp", "a:1", "--expr", "predict_linear(x[1h], 60)", "-w", "1"), "--expr: looks further back"),
         (("dns", "127.0.0.1"), "--query-name: is required"),

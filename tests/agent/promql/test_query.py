@@ -61,6 +61,24 @@ def test_the_limit_of_an_alert_is_the_number_its_values_are_held_against(
     assert (found and (found.op, found.bound)) == limit
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x > 1", True),
+        ("x > y", True),
+        ("(x > 1) and y", True),
+        ("x > 1 or absent(x)", True),
+        ("x", False),
+        ("x > bool 1", False),
+        ("x > 1 or y", False),
+        ("-(x > 1)", False),
+        ("1 > bool 2", False),
+    ],
+)
+def test_a_condition_answers_only_where_something_is_the_case(text: str, told: bool) -> None:
+    assert parse_query(text).is_condition is told
+
+
 def test_names_and_how_far_back_they_are_looked_at() -> None:
     query = parse_query("rate(x[5m] offset 1m) > 1 and y offset 2m > 0 or z")
     assert query.names == {"x", "y", "z"}
