@@ -96,6 +96,7 @@ class Assembly:
         if plan.judge is not None:
             plan.judge.succeed(self._core.judge)
             self._core.judge = plan.judge
+            self._core.pipeline.seen.set()  # judge by them now, not after the next tick
             changes["changed"].append("rules")
         self._rules = plan.rules
         await self._replace_deliveries(deliveries, lost)

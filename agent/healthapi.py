@@ -91,7 +91,7 @@ def _destination(delivery: Delivery, reason: str, now: float) -> dict[str, Any]:
 
 
 def _age(now: float, since: float) -> float | None:
-    return round(now - since, 3) if since else None
+    return round(max(0.0, now - since), 3) if since else None
 
 
 def _target(runner: Runner, one: Target, now: float) -> dict[str, Any]:

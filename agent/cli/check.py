@@ -24,7 +24,7 @@ from config import Config, ConfigError, Section, environment
 from config.faults import did_you_mean
 
 if TYPE_CHECKING:
-    from agent.cli.lastrun import LastRun
+    from agent.cli.lastrun import Blind, LastRun
     from agent.cli.oneshot import OneShot
     from agent.cli.report import Report
     from agent.rules.inforce import InForce
@@ -95,10 +95,10 @@ def check(names: Sequence[str], file: str | None, **wishes: Any) -> None:
         time.sleep(offset(config.agent.instance, wish.splay))
     last = _last_run(config, names, wish)
     loop = asyncio.new_event_loop()  # whose end waits for no thread, as that of asyncio.run would
-    shot, report = loop.run_until_complete(_look(config, sections, wish, partial=bool(names)))
+    shot, report, blind = loop.run_until_complete(_look(config, sections, wish, partial=bool(names)))
     then = _nothing
     if last is not None and wish.on_change:
-        report, then = _compared(report, last, whole=shot.whole)
+        report, then = _compared(report, last, blind)
     end.keep(_told(report, wish), report.exit_code, then)
     if wish.push:
         from agent.cli.push import deliver
@@ -168,8 +168,10 @@ def _nothing() -> None:
 # -- the look ---------------------------------------------------------------------------------------------------------
 
 
-async def _look(config: Config, sections: Sequence[Section], wish: Wishes, *, partial: bool) -> tuple[OneShot, Report]:
-    """What was seen, and what is found in it."""
+async def _look(
+    config: Config, sections: Sequence[Section], wish: Wishes, *, partial: bool
+) -> tuple[OneShot, Report, Blind]:
+    """What was seen, what is found in it, and what could not be seen."""
     from agent import logs
     from agent.assembly import build_runner, rules_of
     from agent.cli.oneshot import OneShot
@@ -184,7 +186,8 @@ async def _look(config: Config, sections: Sequence[Section], wish: Wishes, *, pa
     await shot.run([build_runner(one, config, shot.submit, within=shot.left) for one in sections])
     known = {**config.agent.labels, "instance": config.agent.instance}
     found = [*explained(findings(judge, known), shot.runners), *shot.outcomes()]
-    return shot, Report(config.agent.instance, found, judge.unjudged, time.monotonic() - began)
+    report = Report(config.agent.instance, found, judge.unjudged, time.monotonic() - began)
+    return shot, report, shot.blind(judge.alerting)
 
 
 def _meant(rules: Sequence[InForce], sections: Sequence[Section]) -> list[InForce]:
@@ -196,7 +199,7 @@ def _meant(rules: Sequence[InForce], sections: Sequence[Section]) -> list[InForc
 # -- what is told -----------------------------------------------------------------------------------------------------
 
 
-def _compared(report: Report, last: LastRun, *, whole: bool) -> tuple[Report, Callable[[], None]]:
+def _compared(report: Report, last: LastRun, blind: Blind) -> tuple[Report, Callable[[], None]]:
     """The report of what is different from the last run, and what is to be done once that is told: keep this one."""
     from agent.cli.lastrun import changes, kept
 
@@ -204,11 +207,11 @@ def _compared(report: Report, last: LastRun, *, whole: bool) -> tuple[Report, Ca
 
     def keep() -> None:
         try:
-            last.write(kept(before, report.findings, whole=whole))
+            last.write(kept(before, report.findings, blind))
         except OSError as error:
             click.echo(f"nightjar: what was found cannot be kept for the next run: {error}", err=True)
 
-    return msgspec.structs.replace(report, changes=changes(before, report.findings, whole=whole)), keep
+    return msgspec.structs.replace(report, changes=changes(before, report.findings, blind)), keep
 
 
 def _told(report: Report, wish: Wishes) -> str:

@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -37,6 +37,17 @@ class Found(Struct, frozen=True):
     wrong: dict[str, Wrong] = {}
 
 
+class Blind(NamedTuple):
+    """What a run could not see: the series that some rules name, and the targets that are down."""
+
+    checks: frozenset[str]
+    targets: frozenset[str]
+
+    def hides(self, key: str, one: Wrong) -> bool:
+        """Whether something that was wrong may be so still."""
+        return one.check in self.checks or any(f"instance={target}" in key.split("\0") for target in self.targets)
+
+
 class Overlap(Exception):
     """The same check is running."""
 
@@ -50,6 +61,8 @@ class LastRun:
         self._found = state / f"check-{digest}.json"
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         self._lock = os.open(state / f"check-{digest}.lock", flags, 0o600)
+        self._owner = state.stat()
+        _give(self._lock, self._owner)
 
     def lock(self) -> None:
         """Take the lock, which the kernel gives back when this process ends; raises `Overlap`."""
@@ -72,6 +85,7 @@ class LastRun:
         try:
             made.unlink(missing_ok=True)
             with open(os.open(made, flags, 0o600), "wb") as file:
+                _give(file.fileno(), self._owner)
                 file.write(msgspec.json.encode(found))
                 file.flush()
                 os.fsync(file.fileno())
@@ -82,24 +96,30 @@ class LastRun:
             raise
 
 
-def kept(before: Found, findings: Sequence[Finding], *, whole: bool) -> Found:
-    """What to remember of a run. Where it was not `whole`, what it could not see is as it was."""
+def _give(descriptor: int, owner: os.stat_result) -> None:
+    """What root makes in the directory of the agent's user is that user's."""
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def kept(before: Found, findings: Sequence[Finding], blind: Blind) -> Found:
+    """What to remember of a run; what it could not see is as it was."""
     seen = {one.key for one in findings if not one.empty}
     wrong = {one.key: Wrong(one.check, one.subject, one.status) for one in findings if one.status != "ok"}
-    unseen = {} if whole else {key: one for key, one in before.wrong.items() if key not in seen}
+    unseen = {key: one for key, one in before.wrong.items() if key not in seen and blind.hides(key, one)}
     return Found(wrong={**unseen, **wrong})
 
 
-def changes(before: Found, findings: Sequence[Finding], *, whole: bool) -> list[Finding]:
+def changes(before: Found, findings: Sequence[Finding], blind: Blind) -> list[Finding]:
     """What is wrong in another way than the last time, and what is wrong no more.
 
-    What a run that was not `whole` did not see is not called well: its collector failed, or its target is down.
+    What could not be seen is not called well: its collector failed, or its target is down.
     """
     now = {one.key: one for one in findings if not one.empty}
     was = {key: one.status for key, one in before.wrong.items()}
     changed = [one for key, one in now.items() if one.status != was.get(key, "ok")]
     recovered = [one for one in changed if one.status == "ok"]
-    gone = [one for key, one in before.wrong.items() if key not in now] if whole else []
+    gone = [one for key, one in before.wrong.items() if key not in now and not blind.hides(key, one)]
     return [
         *(one for one in changed if one.status != "ok"),
         *(_well(Wrong(one.check, one.subject, was[one.key])) for one in recovered),

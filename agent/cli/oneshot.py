@@ -10,8 +10,10 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from agent.cli.lastrun import Blind
 from agent.model import STALE, MetricBatch
 from agent.promql import Window
+from agent.rules.alerting import Alerting
 from agent.rules.findings import Finding, of_collector
 from agent.runner import Runner
 
@@ -66,7 +68,7 @@ class OneShot:
         if again := [one for one in wanted if self._has_time_again(one)]:
             await asyncio.sleep(max(0.0, APART - (time.monotonic() - began)))
             await self._round(again)
-        if len(again) < len(wanted) or any(one.outcome != "ok" for one in again):
+        if len(again) < len(wanted) or not all(_is_whole(one) for one in again):
             self._judge.give_up_ranges()
         self._judge.look(time.time(), self.latest.values())
 
@@ -88,13 +90,20 @@ class OneShot:
         """Let the collectors go."""
         await asyncio.gather(*(one.close() for one in self.runners))
 
-    @property
-    def whole(self) -> bool:
-        """Whether everything could be seen: every collector's round was good, and no target is down."""
-        return all(
-            one.outcome in ("ok", "no_data") and all(target.up for target in one.targets.latest) for one in self.runners
-        )
+    def blind(self, rules: Iterable[Alerting]) -> Blind:
+        """What could not be seen: nothing where every collector's round was good, and no target is down."""
+        if all(_is_whole(one) for one in self.runners):
+            return Blind(frozenset(), frozenset())
+        seen = {one.name for batch in self.latest.values() for one in batch.series.series}
+        checks = {one.name for one in rules if not one.query.names <= seen}
+        down = {target.name for one in self.runners for target in one.targets.latest if not target.up}
+        return Blind(frozenset(checks), frozenset(down))
 
     def outcomes(self) -> list[Finding]:
         """A finding a collector: how its round went."""
         return [of_collector(one) for one in self.runners]
+
+
+def _is_whole(runner: Runner) -> bool:
+    """Whether a collector saw all that it looks at."""
+    return runner.outcome in ("ok", "no_data") and all(one.up for one in runner.targets.latest)

@@ -31,7 +31,7 @@ TURN: Final = 0.2  # seconds between looks whether the spool is free
 
 
 class Pushed(Struct, frozen=True):
-    """What became of what was seen, in words; `failed`: it is in nobody's spool, and lost."""
+    """What became of what was seen, in words; `failed`: some of it is lost."""
 
     text: str
     failed: bool = False
@@ -42,7 +42,6 @@ async def deliver(config: Config, batches: Sequence[Batch], seconds: float) -> P
     check does, its turn is waited for.
     """
     end = time.monotonic() + seconds
-    state = Path(config.agent.state_dir)
     while True:
         try:
             return await push(config, batches, max(LEAST, end - time.monotonic()))
@@ -51,16 +50,22 @@ async def deliver(config: Config, batches: Sequence[Batch], seconds: float) -> P
         except (Refused, OSError) as error:
             return _lost(batches, str(error))
         try:
-            return await asyncio.to_thread(_hand_over, state, batches, max(LEAST, end - time.monotonic()))
+            return await asyncio.to_thread(_hand_over, config, batches, max(LEAST, end - time.monotonic()))
         except (NotRunning, KeyError, TypeError):
             if time.monotonic() >= end:
                 return _lost(batches, trouble)
         await asyncio.sleep(TURN)
 
 
-def _hand_over(state: Path, batches: Sequence[Batch], seconds: float) -> Pushed:
+def _hand_over(config: Config, batches: Sequence[Batch], seconds: float) -> Pushed:
     """Give an agent what it does not collect itself: of a series that it does, it has later samples than ours."""
-    own = {one["name"] for one in ask(state, "/api/status", seconds=seconds)["collectors"]}
+    state = Path(config.agent.state_dir)
+    status = ask(state, "/api/status", seconds=seconds)
+    strange = {one.name for one in config.exporters} - {one["name"] for one in status["exporters"]}
+    if strange:
+        return _lost(batches, f"the agent that runs here does not deliver to {', '.join(sorted(strange))}")
+    kinds = {one.name: one.kind for one in config.collectors}
+    own = {one["name"] for one in status["collectors"] if kinds.get(one["name"]) == one["kind"]}
     rest = [batch for batch in batches if batch.collector not in own]
     if not rest:
         return Pushed("the agent that runs here delivers what it collects itself")
@@ -97,11 +102,11 @@ async def push(config: Config, batches: Sequence[Batch], seconds: float) -> Push
         refused = f", {lost} refused or given up" if lost else ""
         text = f"delivered {delivered} items{refused}"
         if not after.pending:
-            return Pushed(text)
+            return Pushed(text, failed=lost > 0)
         if spool.trouble:  # what waits does so in the memory of this process
             why = f"{trouble}, and the spool cannot be written: {spool.trouble}"
             return Pushed(f"{text}, {after.pending} are lost ({why})", failed=True)
-        return Pushed(f"{text}, {after.pending} wait in the spool ({trouble})")
+        return Pushed(f"{text}, {after.pending} wait in the spool ({trouble})", failed=lost > 0)
     finally:
         await spool.close()
 

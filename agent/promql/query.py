@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 from agent.promql.arithmetic import COMPARISON
@@ -53,6 +53,10 @@ class Query:
             return self._node.evaluate(at)
         except (ArithmeticError, ValueError) as error:  # one rule must not end the daemon, whatever the numbers are
             raise QueryError(f"cannot be calculated: {error}") from error
+
+    def looks_at(self, names: Collection[str]) -> bool:
+        """Whether it may look at any of these metrics; a selector without a name may look at all."""
+        return bool(names) and any(not one.selector.name or one.selector.name in names for one in self._selectors)
 
     @property
     def past(self) -> dict[Selector, int]:

@@ -7,7 +7,6 @@ and goes on for `keep_firing_for` after the expression's last answer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import nan
 from typing import Any, Final
 
 from msgspec import Struct
@@ -36,6 +35,7 @@ class Alert(Struct):
     began: float
     firing: bool = False
     kept_since: float | None = None
+    rendered: float | None = None  # the value that the annotations are of
 
 
 class Measured(Struct, frozen=True):
@@ -63,8 +63,10 @@ class Alerting:
         self.error = ""
 
     def adopt(self, other: Alerting) -> None:
-        """Go on with the alerts of the same rule."""
+        """Go on with the alerts of the same rule; their words may have changed."""
         self._active, self.measured, self.error = other._active, other.measured, other.error
+        for one in self._active.values():
+            one.rendered = None
 
     @property
     def alerts(self) -> list[Alert]:
@@ -106,9 +108,9 @@ class Alerting:
             raise QueryError(f"more than {MOST} alerts")
         for key, point in rendered.items():
             if (known := self._active.get(key)) is None:
-                known = self._active[key] = Alert(point.labels, dict(key), {}, nan, now, steady)
-            if known.value != point.value:
-                known.annotations = _render(self._annotations, point)
+                known = self._active[key] = Alert(point.labels, dict(key), {}, point.value, now, steady)
+            if known.rendered != point.value:
+                known.annotations, known.rendered = _render(self._annotations, point), point.value
             known.value, known.kept_since = point.value, None
             known.firing = known.firing or steady - known.began >= self.hold
 

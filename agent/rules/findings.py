@@ -161,7 +161,7 @@ def _unannotated(rule: Alerting, alert: Alert, subject: str) -> str:
 
 def _key(rule: Alerting, series: Labels) -> str:
     """A series of a rule, whatever its value; rules of one name differ by their severity."""
-    words = [f"{name}={value}" for name, value in series if name not in _UNTOLD]
+    words = [f"{name}={value}" for name, value in series]
     return "\0".join([rule.name, rule.rule.labels.get("severity", ""), *words])
 
 

@@ -46,8 +46,10 @@ class Recorder:
 
 
 class Judge:
-    """The rules in force: recording rules in their order, then the alerting ones. `brief`: there will be two rounds
-    shortly after another and no more; no `for` is waited for then. `partial`: of some collectors only.
+    """The rules in force: recording rules, each after those that it names, then the alerting ones.
+
+    `brief`: there will be two rounds shortly after another and no more; no `for` is waited for then. `partial`: of some
+    collectors only.
 
     What cannot be judged so is in `unjudged`, by name, with why not. Raises ValueError for a rule that cannot be read;
     a configuration that was checked has none.
@@ -56,7 +58,7 @@ class Judge:
     def __init__(self, rules: Iterable[InForce], *, brief: bool = False, partial: bool = False) -> None:
         self._brief, self._partial = brief, partial
         built = [_build(one, patient=not brief) for one in rules if one.enabled]
-        self.recording = [one for one in built if isinstance(one, Recorder)]
+        self.recording = _ordered([one for one in built if isinstance(one, Recorder)])
         self.alerting = [one for one in built if isinstance(one, Alerting)]
         self.unjudged: list[tuple[str, str]] = []
         if brief:
@@ -69,11 +71,11 @@ class Judge:
     def _leave_out(self, reason: str, unfit: Callable[[Query], bool]) -> None:
         """Judge no rule that is unfit, nor one that names what such a rule would have recorded."""
         names: set[str] = set()
-        for one in self.recording:  # each after those that it may name
-            if unfit(one.query) or one.query.names & names:
+        for one in self.recording:  # each after those that it names
+            if unfit(one.query) or one.query.looks_at(names):
                 names.add(one.name)
         out = [one for one in self.recording if one.name in names]
-        alerts = [one for one in self.alerting if unfit(one.query) or one.query.names & names]
+        alerts = [one for one in self.alerting if unfit(one.query) or one.query.looks_at(names)]
         self.unjudged += [(one.name, reason) for one in out] + [(one.name, reason) for one in alerts]
         self.recording = [one for one in self.recording if one not in out]
         self.alerting = [one for one in self.alerting if one not in alerts]
@@ -95,10 +97,10 @@ class Judge:
         """Take over what another judge knows: its window, and what became of the rules that stay the same."""
         self.window.adopt(other.window)
         self.looked = other.looked
-        for mine in self.alerting:
-            for theirs in other.alerting:
-                if (mine.rule, mine.kind) == (theirs.rule, theirs.kind):
-                    mine.adopt(theirs)
+        rest = list(other.alerting)
+        heirs = [one for one in self.alerting if not _inherit(one, rest, lambda rule: (rule.rule, rule.kind))]
+        for one in heirs:
+            _inherit(one, rest, lambda rule: (rule.name, rule.rule.labels, rule.kind))
         for recorder in self.recording:
             for known in other.recording:
                 if recorder.rule == known.rule:
@@ -134,6 +136,27 @@ class Judge:
             yield
         self.window.tidy(moment.time_ms)
         self.looked = now
+
+
+def _inherit(heir: Alerting, rest: list[Alerting], identity: Callable[[Alerting], object]) -> bool:
+    """Take the alerts over from the rule of the same identity, if there is one left."""
+    found = next((one for one in rest if identity(one) == identity(heir)), None)
+    if found is None:
+        return False
+    rest.remove(found)
+    heir.adopt(found)
+    return True
+
+
+def _ordered(recorders: list[Recorder]) -> list[Recorder]:
+    """Each after those that it names; what names itself, in however many steps, stays in its place."""
+    found: list[Recorder] = []
+    while recorders:
+        names = {one.name for one in recorders}
+        ready = [one for one in recorders if not one.query.names & (names - {one.name})] or recorders[:1]
+        found += ready
+        recorders = [one for one in recorders if one not in ready]
+    return found
 
 
 def _build(found: InForce, *, patient: bool) -> Alerting | Recorder:

@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.nagios_parser import parse_output
 from tests.plugins import install
-from tests.receiver import Receiver
+from tests.receiver import Receiver, poisoned
 from tests.running import NIGHTJAR, Running
 
 RULES = """
@@ -489,3 +489,30 @@ def test_a_plugin_tells_of_a_bad_configuration_what_it_knows(place: Place) -> No
     done = place.check("--format", "nagios")
     assert (done.returncode, done.stderr) == (3, "")
     assert "collectors.host.nonsense" in parse_output(done.stdout).text
+
+
+def test_what_root_keeps_is_the_users_whose_directory_it_is(place: Place) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    place.state.mkdir()
+    os.chown(place.state, 65534, 65534)
+    place.check("--on-change")
+    assert {file.stat().st_uid for file in place.state.glob("check-*")} == {65534}
+
+
+def test_what_a_destination_refuses_is_told_to_cron(place: Place) -> None:
+    with Receiver() as receiver:
+        receiver.default = poisoned(lambda labels: dict(labels)["__name__"] == "probe_success")
+        place.configure(place.open + EXPORTER.format(url=receiver.url))
+        done = place.check("--push", "--quiet", "--push-timeout", "20s")
+    assert "refused or given up" in done.stderr
+
+
+def test_an_agent_that_does_not_deliver_there_is_handed_nothing(tmp_path: Path) -> None:
+    with Running(tmp_path, f'{HOST}interval = "1h"\n') as agent:
+        agent.start()
+        place = Place(tmp_path)
+        place.file.write_text(place.file.read_text() + EXPORTER.format(url="http://127.0.0.1:1/"))
+        done = place.check("--push", "--push-timeout", "1s")
+    assert "does not deliver to remote_write" in done.stdout
+    assert "NOT delivered" in done.stdout

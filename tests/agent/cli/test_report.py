@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from agent.cli.lastrun import Found, LastRun, Overlap, changes, kept
+from agent.cli.lastrun import Blind, Found, LastRun, Overlap, changes, kept
 from agent.cli.report import Report, document, nagios, number, perfs, text
 from agent.rules.findings import Finding
 from tests.nagios_parser import parse_output
@@ -138,12 +138,15 @@ def test_numbers_for_people(value: float, told: str) -> None:
 # -- the last run -----------------------------------------------------------------------------------------------------
 
 
-def found(*some: Finding, before: Found | None = None, whole: bool = True) -> Found:
-    return kept(before or Found(), some, whole=whole)
+SEEN = Blind(frozenset(), frozenset())
 
 
-def told(before: Found, *now: Finding, whole: bool = True) -> list[tuple[str, str, str]]:
-    return [(one.subject, one.status, one.message) for one in changes(before, now, whole=whole)]
+def found(*some: Finding, before: Found | None = None, blind: Blind = SEEN) -> Found:
+    return kept(before or Found(), some, blind)
+
+
+def told(before: Found, *now: Finding, blind: Blind = SEEN) -> list[tuple[str, str, str]]:
+    return [(one.subject, one.status, one.message) for one in changes(before, now, blind)]
 
 
 def test_changes_are_what_is_different() -> None:
@@ -162,14 +165,27 @@ def test_rules_of_one_name_are_told_apart_by_their_severity() -> None:
     assert told(found(*now), *now) == []
 
 
-def test_what_could_not_be_seen_is_not_called_well() -> None:
-    before = found(low("/", 0.01, "critical"))
+@pytest.mark.parametrize(
+    "blind", [Blind(frozenset({"DiskLow"}), frozenset()), Blind(frozenset(), frozenset({"web-1"}))]
+)
+def test_what_could_not_be_seen_is_not_called_well(blind: Blind) -> None:
+    bad, good = (
+        Finding("DiskLow", status, "/", "full", key="DiskLow\0instance=web-1") for status in ("critical", "ok")
+    )
+    before = found(bad)
     nothing = Finding("DiskLow", "ok", empty=True, key="DiskLow")
-    assert told(before, nothing, whole=False) == []
-    blind = found(nothing, before=before, whole=False)
-    assert blind == before
-    assert told(blind, low("/", 0.01, "critical")) == []
-    assert told(blind, low("/", 0.5)) == [("/", "ok", "/: was critical, is no more")]
+    assert told(before, nothing, blind=blind) == []
+    unseen = found(nothing, before=before, blind=blind)
+    assert unseen == before
+    assert told(unseen, bad) == []
+    assert told(unseen, good) == [("/", "ok", "/: was critical, is no more")]
+
+
+def test_what_others_could_not_see_is_called_well() -> None:
+    bad = Finding("DiskLow", "critical", "/", "full", key="DiskLow\0instance=web-1")
+    blind = Blind(frozenset({"Other"}), frozenset({"web-2"}))
+    assert told(found(bad), blind=blind) == [("/", "ok", "/: was critical, is no more")]
+    assert found(before=found(bad), blind=blind) == Found()
 
 
 def test_a_run_that_saw_everything_forgets_what_is_gone() -> None:

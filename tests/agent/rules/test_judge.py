@@ -160,6 +160,21 @@ def test_recorded_series_have_a_past() -> None:
     assert [one.status for one in watched.see(0.0, 0.0)] == ["warning"]
 
 
+def test_recording_rules_follow_those_that_they_name() -> None:
+    watched = Watched(Recording(record="t", expr="s * 2"), Recording(record="s", expr="sum(x)"), alert("t > 15"))
+    assert [one.status for one in watched.see(9.0, 1.0)] == ["warning"]
+
+
+def test_recording_rules_that_name_each_other_end() -> None:
+    watched = Watched(Recording(record="t", expr="s"), Recording(record="s", expr="t"), alert("s > 15"))
+    assert [one.status for one in watched.see(9.0, 1.0)] == ["ok"]
+
+
+def test_what_may_look_at_what_was_not_recorded_is_not_judged() -> None:
+    judge = Judge(in_force(Recording(record="s", expr="increase(x[5m])"), alert('absent({__name__=~"s"})')), brief=True)
+    assert [name for name, _ in judge.unjudged] == ["s", "Test"]
+
+
 def test_recording_rules_come_first_wherever_they_stand() -> None:
     watched = Watched(alert("s > 5"), Recording(record="s", expr="sum(x)"))
     assert [one.status for one in watched.see(9.0, 1.0)] == ["warning"]
@@ -202,12 +217,32 @@ def test_after_a_change_of_rules_those_that_stay_go_on() -> None:
     watched = Watched(stays, goes)
     watched.see(9.0, 1.0)
     watched.see(9.0, 1.0)
-    new = Judge([*in_force(alert("x > 7", "30s")), InForce(rule=stays, origin="agent.toml:99")])
+    other = Rule(alert="Other", expr="x > 7", hold=Duration("30s"))
+    new = Judge([*in_force(other), InForce(rule=stays, origin="agent.toml:99")])
     new.succeed(watched.judge)
     assert new.looked == watched.judge.looked > 0
     watched.judge = new
     found = watched.see(9.0, 1.0)
     assert [one.pending for one in found if one.subject == "a=1"] == [True, False]
+
+
+def test_a_rule_whose_words_change_keeps_its_alerts_and_tells_them_anew() -> None:
+    watched = Watched(alert("x > 5", "30s"))
+    for _ in range(3):
+        watched.see(9.0, 1.0)
+    changed = Rule(alert="Test", expr="x > 6", hold=Duration("1h"), labels={"severity": "warning"},
+                   annotations={"summary": "new words"})  # fmt: skip
+    new = Judge(in_force(changed))
+    new.succeed(watched.judge)
+    watched.judge = new
+    found = watched.see(9.0, 1.0)[0]
+    assert (found.status, found.message) == ("warning", "new words")
+
+
+def test_series_that_differ_in_any_label_have_keys_of_their_own() -> None:
+    watched = Watched(alert("x > 5"))
+    watched.rounds = Rounds('x{job="a"}', 'x{job="b"}')
+    assert len({one.key for one in watched.see(9.0, 1.0)}) == 2
 
 
 def test_a_default_rule_that_finds_its_series_missing_is_well_and_empty() -> None:
