@@ -6,12 +6,12 @@ Source: https://prometheus.io/docs/prometheus/latest/querying/operators/#aggrega
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isnan, sqrt
+from math import isnan
 from typing import Final
 
 from msgspec import Struct
 
-from agent.promql.arithmetic import go_fixed, largest, mean, smallest, total, variance
+from agent.promql.arithmetic import go_fixed, largest, mean, root, smallest, total, variance
 from agent.promql.points import (
     Labels,
     Moment,
@@ -33,7 +33,7 @@ SIMPLE: Final[dict[str, Callable[[Sequence[float]], float]]] = {
     "max": largest,
     "count": lambda values: float(len(values)),
     "group": lambda values: 1.0,
-    "stddev": lambda values: sqrt(variance(values)),
+    "stddev": lambda values: root(variance(values)),
     "stdvar": variance,
 }
 Group = tuple[str, Labels]

@@ -59,11 +59,35 @@ def mean(values: Sequence[float]) -> float:
 
 
 def variance(values: Sequence[float]) -> float:
-    """The variance of a population."""
+    """The variance of a population, value by value as aggregations have it, to the last digit (Welford)."""
     if any(isinf(value) or isnan(value) for value in values):
         return nan
-    middle = mean(values)
-    return total([(value - middle) * (value - middle) for value in values]) / len(values)
+    middle, squares = values[0], 0.0
+    for count, value in enumerate(values[1:], 2):
+        delta = value - middle
+        middle += delta / count
+        squares += delta * (value - middle)
+    return squares / len(values)
+
+
+def variance_over_time(values: Sequence[float]) -> float:
+    """The same as functions of ranges have it, which carry along what sums lose (Kahan, Neumaier)."""
+    if any(isinf(value) or isnan(value) for value in values):
+        return nan
+    middle = lost_middle = squares = lost_squares = 0.0
+    for count, value in enumerate(values, 1):
+        delta = value - (middle + lost_middle)
+        middle, lost_middle = _carry(delta / count, middle, lost_middle)
+        squares, lost_squares = _carry(delta * (value - (middle + lost_middle)), squares, lost_squares)
+    return (squares + lost_squares) / len(values)
+
+
+def _carry(value: float, sum_: float, lost: float) -> tuple[float, float]:
+    """A sum with a value more, and what such sums have lost so far."""
+    found = sum_ + value
+    if isinf(found):
+        return found, 0.0
+    return found, lost + ((sum_ - found) + value if abs(sum_) >= abs(value) else (value - found) + sum_)
 
 
 def largest(values: Iterable[float]) -> float:
@@ -102,6 +126,9 @@ def quiet(function: Callable[[float], float]) -> Callable[[float], float]:
             return inf
 
     return called
+
+
+root: Final = quiet(math.sqrt)
 
 
 def logarithm(function: Callable[[float], float]) -> Callable[[float], float]:

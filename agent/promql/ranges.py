@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from math import isinf, isnan, nan, sqrt
+from math import isinf, isnan, nan
 from typing import Final
 
 from msgspec import Struct
 
-from agent.promql.arithmetic import divide, largest, mean, smallest, total, variance
+from agent.promql.arithmetic import divide, largest, mean, root, smallest, total, variance_over_time
 from agent.promql.points import Moment, Node, Point, Range, Run, Vector, distinct
 from agent.promql.quantiles import quantile
 
@@ -99,8 +99,8 @@ ESTIMATES: Final[dict[str, Estimate]] = {
     "max_over_time": _fold(largest),
     "sum_over_time": _fold(total),
     "count_over_time": _fold(lambda values: float(len(values))),
-    "stddev_over_time": _fold(lambda values: sqrt(variance(values))),
-    "stdvar_over_time": _fold(variance),
+    "stddev_over_time": _fold(lambda values: root(variance_over_time(values))),
+    "stdvar_over_time": _fold(variance_over_time),
     "last_over_time": _fold(lambda values: values[-1]),
     "present_over_time": _fold(lambda values: 1.0),
 }
