@@ -24,6 +24,7 @@ from agent.rules.inforce import InForce, rules_in_force
 from agent.rules.judge import Judge
 from agent.runner import Runner
 from agent.selfmetrics import SelfMetrics
+from agent.spool import Spool
 from agent.stamper import Stamper, standing_labels
 from config import CollectorCommon, Config, ExporterCommon, Section
 
@@ -73,7 +74,11 @@ class Assembly:
         wanted = {OWN: _own_part(config)} | {one.name: _part(one, config) for one in config.collectors}
         runners = {name: self._runner(name, part) for name, part in wanted.items() if self._built.get(name) != part}
         sections = {one.name: one for one in config.exporters}
-        deliveries = {name: self._delivery(one) for name, one in sections.items() if self._sections.get(name) != one}
+        deliveries = {
+            name: build_delivery(one, self._core.spool)
+            for name, one in sections.items()
+            if self._sections.get(name) != one
+        }
         rules = rules_of(config)
         try:
             judge = Judge(rules) if _meaning(rules) != _meaning(self._rules) else None
@@ -128,12 +133,6 @@ class Assembly:
         self._core.scheduler.add(new.values())
 
     # -- exporters ------------------------------------------------------------------------------------------------
-
-    def _delivery(self, section: Section) -> Delivery:
-        assert isinstance(section.common, ExporterCommon)  # noqa: S101  # by construction of Config
-        timeout = float(section.common.timeout)
-        exporter = build(EXPORTERS, section, timeout=timeout)
-        return Delivery(section.name, exporter, self._core.spool, timeout=timeout)
 
     async def _replace_deliveries(self, new: dict[str, Delivery], gone: list[str]) -> None:
         now = time.monotonic()
@@ -190,6 +189,14 @@ def _collector(part: Part) -> Collector:
     own = getattr(COLLECTORS.plugin(part.section.kind), "own_labels", False)
     found = build(COLLECTORS, part.section, **({"labels": common.labels, "timeout": part.timeout} if own else {}))
     return FanOut(found, part.timeout) if isinstance(found, Prober) else found
+
+
+def build_delivery(section: Section, spool: Spool) -> Delivery:
+    """What brings a spool's content to the exporter of a section; raises `Refused`."""
+    assert isinstance(section.common, ExporterCommon)  # noqa: S101  # by construction of Config
+    timeout = float(section.common.timeout)
+    exporter = build(EXPORTERS, section, timeout=timeout)
+    return Delivery(section.name, exporter, spool, timeout=timeout)
 
 
 def build(plugins: Plugins, section: Section, **more: Any) -> Any:

@@ -9,9 +9,9 @@ from typing import Any, Final
 from agent.core import Core
 from agent.delivery import Delivery
 from agent.health import undelivered
-from agent.model import SeriesSet
+from agent.promql import names_of
 from agent.rules.alerting import Alerting
-from agent.rules.findings import STATUSES, Finding, document, explained, findings, of_collector
+from agent.rules.findings import STATUSES, Finding, document, explained, findings, of_collector, shared_labels
 from agent.runner import Runner
 from agent.targets import Target
 
@@ -39,7 +39,7 @@ def report(subject: str, core: Core, now: float) -> dict[str, Any]:
 
 def _findings(subject: str, core: Core) -> list[Finding]:
     """What the rules say of a subject: a collector's defaults of its own, others of the series that they name."""
-    known = {**core.config.agent.labels, "instance": core.config.agent.instance}
+    known = shared_labels(core.config.agent)
     kinds = {rule: rule.kind or _kind(rule, core) for rule in core.judge.alerting}
     rules = [rule for rule, kind in kinds.items() if _subject(kind or "host") == subject]
     found = findings(core.judge, known, rules) if core.judge.looked else []
@@ -54,16 +54,9 @@ def _subject(kind: str) -> str:
 def _kind(rule: Alerting, core: Core) -> str:
     """The kind of the first collector that has a series which a rule names."""
     for name, batch in core.pipeline.latest.items():
-        if name in core.runners and not rule.query.names.isdisjoint(_names(batch.series)):
+        if name in core.runners and not rule.query.names.isdisjoint(names_of(batch.series)):
             return core.runners[name].kind
     return ""
-
-
-def _names(series: SeriesSet) -> frozenset[str]:
-    found: frozenset[str] | None = series.cache.get("names")
-    if found is None:
-        found = series.cache["names"] = frozenset(one.name for one in series.series)
-    return found
 
 
 def _outcome(runner: Runner, now: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from agent import __version__, spoolapi
 from agent.core import Core
 from agent.delivery import Delivery
-from agent.rules.findings import document, explained, findings, sort, worst
+from agent.rules.findings import document, explained, findings, shared_labels, sort, worst
 from agent.runner import Runner
 
 
@@ -58,7 +58,7 @@ def _collector(runner: Runner) -> dict[str, Any]:
 
 def _rules(core: Core) -> dict[str, Any]:
     """The rules' verdicts: what fires or waits to, and the rules that cannot be judged."""
-    known = {**core.config.agent.labels, "instance": core.config.agent.instance}
+    known = shared_labels(core.config.agent)
     found = explained(findings(core.judge, known), core.runners.values())
     return {
         "in_force": len(core.judge.alerting),

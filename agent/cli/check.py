@@ -176,7 +176,7 @@ async def _look(
     from agent.assembly import build_runner, rules_of
     from agent.cli.oneshot import OneShot
     from agent.cli.report import Report
-    from agent.rules.findings import explained, findings
+    from agent.rules.findings import explained, findings, shared_labels
     from agent.rules.judge import Judge
 
     logs.configure("error", "console", color=False)
@@ -184,8 +184,7 @@ async def _look(
     judge = Judge(_meant(rules_of(config), sections), brief=True, partial=partial)
     shot = OneShot(judge, wish.timeout)
     await shot.run([build_runner(one, config, shot.submit, within=shot.left) for one in sections])
-    known = {**config.agent.labels, "instance": config.agent.instance}
-    found = [*explained(findings(judge, known), shot.runners), *shot.outcomes()]
+    found = explained(findings(judge, shared_labels(config.agent)), shot.runners) + shot.outcomes()
     report = Report(config.agent.instance, found, judge.unjudged, time.monotonic() - began)
     return shot, report, shot.blind(judge.alerting)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from agent.cli.lastrun import Blind
 from agent.model import STALE, MetricBatch
-from agent.promql import Window
+from agent.promql import Window, names_of
 from agent.rules.alerting import Alerting
 from agent.rules.findings import Finding, of_collector
 from agent.runner import Runner
@@ -94,7 +94,7 @@ class OneShot:
         """What could not be seen: nothing where every collector's round was good, and no target is down."""
         if all(_is_whole(one) for one in self.runners):
             return Blind(frozenset(), frozenset())
-        seen = {one.name for batch in self.latest.values() for one in batch.series.series}
+        seen = frozenset[str]().union(*(names_of(batch.series) for batch in self.latest.values()))
         checks = {one.name for one in rules if not one.query.names <= seen}
         down = {target.name for one in self.runners for target in one.targets.latest if not target.up}
         return Blind(frozenset(checks), frozenset(down))

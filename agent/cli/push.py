@@ -15,16 +15,15 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from agent.assembly import CLOSING, Refused, build
+from agent.assembly import CLOSING, Refused, build_delivery
 from agent.cli.admin import NotRunning, ask
 from agent.core import limits
 from agent.delivery import Delivery
 from agent.model import Batch
-from agent.plugins import EXPORTERS
 from agent.spool import Spool
 from agent.spool.lock import AlreadyRunning
 from agent.spoolapi import pack
-from config import Config, ExporterCommon
+from config import Config
 
 LEAST: Final = 0.5  # seconds that a delivery has at least
 TURN: Final = 0.2  # seconds between looks whether the spool is free
@@ -80,18 +79,12 @@ def _lost(batches: Sequence[Batch], why: str) -> Pushed:
 async def push(config: Config, batches: Sequence[Batch], seconds: float) -> Pushed:
     """Deliver through the spool; raises `AlreadyRunning`, `Refused` and OSError."""
     end = time.monotonic() + seconds
-    deliveries = []
     state = Path(config.agent.state_dir)
     _refuse_strangers(state)
     spool = Spool(state, limits(config.spool), tell=lambda event: None)
     await spool.open()
     try:
-        for section in config.exporters:
-            assert isinstance(section.common, ExporterCommon)  # noqa: S101  # by construction of Config
-            timeout = float(section.common.timeout)
-            deliveries.append(
-                Delivery(section.name, build(EXPORTERS, section, timeout=timeout), spool, timeout=timeout)
-            )
+        deliveries = [build_delivery(section, spool) for section in config.exporters]
         await spool.attach([(one.name, signal) for one in deliveries for signal in one.signals])
         before = _books(spool)
         await spool.append(batches)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from agent.promql.parse import Unsupported
 from agent.promql.points import Labels, Moment, Point, QueryError, Vector
 from agent.promql.query import Limit, Query, parse_query, window_of
+from agent.promql.selectors import names_of
 from agent.promql.window import Window
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Unsupported",
     "Vector",
     "Window",
+    "names_of",
     "parse_query",
     "window_of",
 ]

@@ -25,6 +25,15 @@ _SUFFIXES: Final = {
 _INF: Final = float("inf")
 
 
+def names_of(series: SeriesSet) -> frozenset[str]:
+    """The metrics that selectors find in a set, the parts of histograms and summaries among them."""
+    found: frozenset[str] | None = series.cache.get("names")
+    if found is None:
+        suffixes = ((one.name, _SUFFIXES.get(one.kind, ("",))) for one in series.series)
+        found = series.cache["names"] = frozenset(name + suffix for name, some in suffixes for suffix in some)
+    return found
+
+
 class Matcher(Struct, frozen=True):
     """A condition on one label; `op` is `=`, `!=`, `=~` or `!~`. A label that is missing is the empty text."""
 

@@ -16,6 +16,7 @@ from agent.promql import Labels
 from agent.rules.alerting import Alert, Alerting, severity_of
 from agent.rules.judge import Judge
 from agent.runner import Runner
+from config import AgentOptions
 from config.rules import Severity
 
 Status = Literal["ok", "info", "warning", "unknown", "critical", "emergency"]
@@ -64,6 +65,11 @@ class Finding(Struct, frozen=True):
 def worst(findings: Iterable[Finding]) -> Status:
     """The gravest status; ok where there is nothing."""
     return max((one.status for one in findings), key=STATUSES.index, default="ok")
+
+
+def shared_labels(agent: AgentOptions) -> dict[str, str]:
+    """The labels that all series of an agent carry, and that so tell none from another."""
+    return {**agent.labels, "instance": agent.instance}
 
 
 def findings(judge: Judge, known: Mapping[str, str] = {}, rules: Iterable[Alerting] | None = None) -> list[Finding]:

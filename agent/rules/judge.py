@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from agent.model import STALE, MetricBatch, Series, SeriesSet
-from agent.promql import Labels, Moment, Point, Query, QueryError, Window, window_of
+from agent.promql import Labels, Moment, Point, Query, QueryError, Window, names_of, window_of
 from agent.rules.alerting import Alerting, parse_rule
 from agent.rules.inforce import InForce
 from config.rules import Recording, Rule
@@ -82,9 +82,7 @@ class Judge:
 
     def _give_up_unseen(self, batches: Iterable[MetricBatch]) -> None:
         """Only some collectors were run: what names series that they do not have cannot be judged."""
-        seen = {one.name for batch in batches for one in batch.series.series}
-        seen |= {f"{name}{part}" for name in seen for part in ("_bucket", "_count", "_sum")}
-        seen |= {one.name for one in self.recording}
+        seen = {one.name for one in self.recording}.union(*(names_of(batch.series) for batch in batches))
         own = [one.query for one in self.alerting if not one.kind]
         reason = "asks for series of collectors that were not run"
         self._leave_out(reason, lambda query: query in own and not query.names <= seen)

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.nagios_parser import parse_output
 from tests.plugins import install
 from tests.receiver import Receiver, poisoned
-from tests.running import NIGHTJAR, Running
+from tests.running import NIGHTJAR, Running, eventually
 
 RULES = """
 [[rules]]
@@ -275,8 +275,7 @@ def test_two_at_once_are_one_and_a_word(place: Place, silent: tuple[str, Callabl
     address, came = silent
     place.configure(f'[collectors.http]\nurl = "http://{address}/"\ntimeout = "50s"\ninterval = "60s"\n')
     with subprocess.Popen(place.command("-t", "60s"), **place.how(), stdout=subprocess.PIPE) as first:
-        while not came():
-            time.sleep(0.01)
+        eventually(lambda: came() > 0, "the first one's question")
         second, quiet, other = (
             place.check("-t", "60s"),
             place.check("-t", "60s", "--quiet"),
@@ -417,8 +416,7 @@ def test_a_push_waits_for_another_that_holds_the_spool(place: Place) -> None:
         with subprocess.Popen(
             place.command("--push", "--push-timeout", "3s"), **place.how(), stdout=subprocess.PIPE
         ) as first:
-            while not (place.state / "spool.lock").exists():
-                time.sleep(0.01)
+            eventually((place.state / "spool.lock").exists, "the first one's spool")
             second = place.check("--push", "--push-timeout", "30s", "tcp")
             told = first.communicate(timeout=30)[0].decode()
         assert "wait in the spool" in told
