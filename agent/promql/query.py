@@ -49,10 +49,12 @@ class Query:
 
     def evaluate(self, at: Moment) -> Any:
         """A float, a string, or a list of `Point`, by `kind`; raises `QueryError`."""
-        try:
-            return self._node.evaluate(at)
-        except (ArithmeticError, ValueError) as error:  # one rule must not end the daemon, whatever the numbers are
-            raise QueryError(f"cannot be calculated: {error}") from error
+        return _calculated(self._node, at)
+
+    def measure(self, at: Moment) -> Vector:
+        """The values that are held against the limit; none where there is no limit. Raises `QueryError`."""
+        found: Vector = [] if self.limit is None else _calculated(self.limit.values, at)
+        return found
 
     def looks_at(self, names: Collection[str]) -> bool:
         """Whether it may look at any of these metrics; a selector without a name may look at all."""
@@ -76,6 +78,13 @@ class Query:
     def needs_history(self) -> bool:
         """Whether two rounds shortly after another are not enough to judge it."""
         return any(one.offset_ms for one in self._selectors) or not self._functions.isdisjoint(PATIENT)
+
+
+def _calculated(node: Node[Any], at: Moment) -> Any:
+    try:
+        return node.evaluate(at)
+    except (ArithmeticError, ValueError) as error:  # one rule must not end the daemon, whatever the numbers are
+        raise QueryError(f"cannot be calculated: {error}") from error
 
 
 def parse_query(text: str) -> Query:

@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from agent.model import STALE, MetricBatch, SeriesSet
 from agent.promql.points import Labels, QueryError, Run
@@ -68,6 +69,7 @@ class Window:
     def __init__(self, wanted: dict[Selector, int], most: int = MOST) -> None:
         self._kept = {selector: (keep_ms, dict[tuple[str, Labels], _Track]()) for selector, keep_ms in wanted.items()}
         self._most = most
+        self._wanting_of: WeakKeyDictionary[SeriesSet, list[Selector]] = WeakKeyDictionary()
         self._samples = 0
         self._first_ms = self._last_ms = 0
         self._parts: dict[tuple[Selector, str], set[tuple[str, Labels]]] = {}  # of histograms, in the latest round
@@ -88,7 +90,13 @@ class Window:
 
     def wants(self, series: SeriesSet) -> bool:
         """Whether any of these series is kept."""
-        return any(any(selector.places(series)) for selector in self._kept)
+        return bool(self._wanting(series))
+
+    def _wanting(self, series: SeriesSet) -> list[Selector]:
+        """The selectors that any of these series is kept for; found once for a set."""
+        if (found := self._wanting_of.get(series)) is None:
+            found = self._wanting_of[series] = [one for one in self._kept if any(one.places(series))]
+        return found
 
     def take(self, batches: Iterable[MetricBatch]) -> None:
         """The batches of a round: samples, and ends of series."""
@@ -97,12 +105,12 @@ class Window:
                 continue
             if batch.time_ms < self._last_ms - STEPPED:
                 self._forget_after(batch.time_ms)
-            ended = batch.values[0] is STALE
-            for selector, (keep_ms, tracks) in self._kept.items():
-                if ended:
+            if batch.values[0] is STALE:
+                for _, tracks in self._kept.values():
                     self._end(batch, tracks)
-                else:
-                    self._add(selector, batch, keep_ms, tracks)
+            else:
+                for selector in self._wanting(batch.series):
+                    self._add(selector, batch, *self._kept[selector])
             self._first_ms = self._first_ms or batch.time_ms
             self._last_ms = max(self._last_ms, batch.time_ms)
 

@@ -7,7 +7,7 @@ and goes on for `keep_firing_for` after the expression's last answer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -46,6 +46,14 @@ class Measured(Struct, frozen=True):
     beyond: bool
 
 
+class Seen(NamedTuple):
+    """What was judged, when, and what it answered."""
+
+    query: Query
+    at: Moment
+    points: list[Point]
+
+
 class Alerting:
     """A rule with its alerts. `patient`: its `for` is waited for. Raises ValueError for what cannot be judged here."""
 
@@ -59,12 +67,12 @@ class Alerting:
         self._labels = {name: compile_template(text) for name, text in rule.labels.items()}
         self._annotations = {name: compile_template(text) for name, text in rule.annotations.items()}
         self._active: dict[Labels, Alert] = {}
-        self.measured: list[Measured] = []
+        self._seen: Seen | None = None  # while there is an answer
         self.error = ""
 
     def adopt(self, other: Alerting) -> None:
         """Go on with the alerts of the same rule; their words may have changed."""
-        self._active, self.measured, self.error = other._active, other.measured, other.error
+        self._active, self._seen, self.error = other._active, other._seen, other.error
         for one in self._active.values():
             one.rendered = None
 
@@ -77,25 +85,24 @@ class Alerting:
         """Judge a moment; `steady` are seconds of a clock that nobody sets."""
         try:
             answer = self.query.evaluate(at)
-            self.measured = self._measure(at, answer)
-            self._update(at.time, steady, self._points(answer))
-            self.error = ""
+            points = answer if isinstance(answer, list) else [Point("", (), float(answer))]  # as in Prometheus
+            self._update(at.time, steady, points)
+            self._seen, self.error = Seen(self.query, at, points), ""
         except QueryError as error:  # what is active stays so, as in Prometheus: nobody knows better
-            self.error, self.measured = str(error), []
+            self._seen, self.error = None, str(error)
 
-    @staticmethod
-    def _points(answer: Any) -> list[Point]:
-        """What fires; a number is one alert without labels, as in Prometheus."""
-        return answer if isinstance(answer, list) else [Point("", (), float(answer))]
-
-    def _measure(self, at: Moment, answer: Any) -> list[Measured]:
-        if (limit := self.query.limit) is None:
+    @property
+    def measured(self) -> list[Measured]:
+        """The values that the last look held against the limit; calculated for whoever asks, which is seldom."""
+        if self._seen is None:
             return []
-        beyond = {(point.name, point.labels) for point in answer}
-        return [
-            Measured(point.labels, point.value, (point.name, point.labels) in beyond)
-            for point in limit.values.evaluate(at)
-        ]
+        query, at, points = self._seen
+        beyond = {(point.name, point.labels) for point in points}
+        try:
+            values = query.measure(at)
+        except QueryError:  # a part alone may have two elements of one kind, which the rest would have kept apart
+            return []
+        return [Measured(labels, value, (name, labels) in beyond) for name, labels, value in values]
 
     def _update(self, now: float, steady: float, points: list[Point]) -> None:
         rendered = {self._rendered(point): point for point in points}

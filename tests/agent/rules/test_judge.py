@@ -212,6 +212,18 @@ def test_rules_that_are_off_are_not_judged() -> None:
     assert judge.alerting == []
 
 
+def test_what_was_measured_is_that_of_the_last_look_whatever_comes_in_since() -> None:
+    watched = Watched(alert("max_over_time(x[1m]) > 5"))
+    watched.see(3.0, 9.0)
+    later = Rounds('x{a="1"}', 'x{a="2"}')
+    later.time_ms = watched.rounds.time_ms
+    watched.judge.take(later.add(100.0, 100.0).batches)
+    assert [(one.labels, one.value, one.beyond) for one in watched.judge.alerting[0].measured] == [
+        ((("a", "1"),), 3.0, False),
+        ((("a", "2"),), 9.0, True),
+    ]
+
+
 def test_after_a_change_of_rules_those_that_stay_go_on() -> None:
     stays, goes = alert("x > 5", "30s"), alert("x > 6", "30s")
     watched = Watched(stays, goes)
